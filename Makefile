@@ -1,0 +1,51 @@
+# Everything a person or a machine runs. Only Python 3.11 or newer, pip and make are needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SEED ?= 1
+RUNS ?= 50
+
+.PHONY: setup demo serve check test e2e bench simulate fix specs
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,sandbox,stt,tts]'
+	touch $@
+
+demo: setup
+	$(BIN)/payphone demo
+
+serve: setup
+	$(BIN)/payphone serve --sandbox
+
+fix: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit tests/property tests/contract -m 'not models'
+
+# Weights, then the tests that need them, then real clients against a real server.
+e2e: setup
+	$(BIN)/payphone models fetch
+	$(BIN)/python -m pytest tests/contract -m models
+	$(BIN)/python -m pytest tests/e2e
+
+test: check e2e
+
+bench: setup
+	$(BIN)/payphone models fetch
+	$(BIN)/python -m tests.bench
+
+simulate: setup
+	$(BIN)/python -m tests.property.simulation --seed $(SEED) --runs $(RUNS)
+
+specs: setup
+	$(BIN)/python -m tests.contract.golden

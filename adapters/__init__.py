@@ -1,0 +1,1 @@
+"""The outside, by protocol: translate, call one use case, translate back."""

@@ -1,0 +1,154 @@
+"""`payphone serve`: everything in one process, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+from dataclasses import fields
+from pathlib import Path
+
+from rich.console import Console
+
+from adapters.bootstrap import Site, site
+from adapters.cli.models import ensure_models
+from adapters.config import ConfigError, Settings
+from adapters.log import configure
+from adapters.sandbox.faults import Faults
+
+_OPTIONS = {
+    "host": "PAYPHONE_HOST",
+    "port": "PAYPHONE_PORT",
+    "data": "PAYPHONE_DATA",
+}
+
+log = logging.getLogger(__name__)
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("serve", help="gateway, STT and TTS in one process")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", help="0 lets the system choose (default 8402)")
+    parser.add_argument("--data", help="data folder (default payphone-data)")
+    parser.add_argument("--sandbox", action="store_true", help="chains in the process, play money")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="sandbox only: lose_answer=1, settle_delay_ms=5000, ... (see adapters/sandbox/faults)",
+    )
+    parser.add_argument("--ready-file", type=Path, help="written as JSON once it listens")
+    parser.add_argument(
+        "--no-fetch", action="store_true", help="do not fetch weights that are missing"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; clocks are paused and batches committed before it returns."""
+    environ = dict(os.environ)
+    for option, name in _OPTIONS.items():
+        if getattr(options, option) is not None:
+            environ[name] = getattr(options, option)
+    if options.sandbox:
+        environ["PAYPHONE_SANDBOX"] = "1"
+    settings = Settings.from_environ(environ)
+    configure(settings.log.level)
+    if not options.no_fetch:
+        # Missing weights make a service unavailable, not the gateway.
+        ensure_models(settings, Console(stderr=True, highlight=False))
+    asyncio.run(_serve(settings, options.ready_file, _faults(options.fault)))
+    return 0
+
+
+async def _serve(settings: Settings, ready_file: Path | None, faults: Faults) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with site(settings, faults=faults) as place:
+        if ready_file is not None:
+            _announce(place, ready_file)
+        _greet(place)
+        await stop.wait()
+        log.info("stopping")
+
+
+def _faults(given: list[str]) -> Faults:
+    """Read `name=number` pairs; anything else is a ConfigError."""
+    faults = Faults()
+    known = [field.name for field in fields(faults)]
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in known or not value.isdecimal():
+            raise ConfigError(
+                [f"--fault: expected one of {', '.join(known)} as name=1, got {text}"]
+            )
+        kind = type(getattr(faults, name))
+        setattr(faults, name, kind(int(value)))
+    return faults
+
+
+def _announce(place: Site, ready_file: Path) -> None:
+    """Write the ready file whole, so that a reader never sees half of it."""
+    ready: dict[str, object] = {"url": place.url, "pid": os.getpid()}
+    if place.sandbox is not None:
+        ready["sandbox"] = {
+            "evm_private_key": place.sandbox.evm.secret_key,
+            "evm_address": place.sandbox.evm.address,
+            "solana_secret_key": place.sandbox.solana.secret_key,
+            "solana_address": place.sandbox.solana.address,
+            "solana_rpc_url": None,
+        }
+    part = ready_file.with_name(ready_file.name + ".part")
+    part.write_text(json.dumps(ready), encoding="utf-8")
+    part.replace(ready_file)
+
+
+def _greet(place: Site) -> None:
+    console = Console(highlight=False)
+    console.print(f"[bold]Payphone[/bold] {place.url}", soft_wrap=True)
+    console.print(f"  health   {place.url}/internal/health", soft_wrap=True)
+    console.print(f"  prices   {place.url}/v1/pricing", soft_wrap=True)
+    console.print(f"  log key  {place.log_key}", soft_wrap=True)
+    if place.sandbox is None:
+        return
+    console.print("\n[bold yellow]SANDBOX[/bold yellow]: play money; never send real funds here")
+    console.print(
+        f"  wallet   {place.sandbox.evm.address} (1,000 test USDC on Base)", soft_wrap=True
+    )
+    console.print(f"  key      {place.sandbox.evm.secret_key}", soft_wrap=True)
+    console.print(
+        _SNIPPETS.format(
+            url=place.url, key=place.sandbox.evm.secret_key, address=place.sandbox.evm.address
+        ),
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+_SNIPPETS = """
+curl (the price of ten cents of credit):
+  curl -i {url}/v1/credits/purchase -H 'content-type: application/json' -d @- <<'JSON'
+  {{"wallet_address":"{address}","wallet_chain":"evm","amount_usd":0.1}}
+  JSON
+
+TypeScript (npm i @dtelecom/x402-client viem@2.48.0):
+  import {{ DtelecomGateway }} from "@dtelecom/x402-client";
+  import {{ privateKeyToAccount }} from "viem/accounts";
+  const account = privateKeyToAccount("{key}");
+  const gateway = new DtelecomGateway({{ account, gatewayUrl: "{url}" }});
+  console.log(await gateway.buyCredits({{ amountUsd: 0.1 }}), await gateway.getAccount());
+
+Python (in this environment):
+  import asyncio
+  from adapters.cli.customer import Customer
+  async def main():
+      async with Customer("{url}", "{key}") as customer:
+          print(await customer.buy("0.10"), await customer.call("GET", "/v1/account"))
+  asyncio.run(main())
+"""

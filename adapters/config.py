@@ -1,0 +1,280 @@
+"""Settings from an environ mapping: read once, every problem told at once, no surprises later."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adapters.environ import ConfigError, Reader
+from adapters.sfu.rooms import signer_of
+
+PREFIX = "PAYPHONE_"
+HUB = "https://huggingface.co"
+FACILITATOR = "https://x402.org/facilitator"
+ROOM_SERVERS = ("dtelecom", "livekit")
+NETWORKS = ("base", "base-sepolia")
+DENOISE = ("analysis", "on", "off")
+LEVELS = ("debug", "info", "warning", "error")
+_LIVEKIT_SECRET_BYTES_MIN = 32
+
+# Throwaway: the Ed25519 pair of the seed 00 01 02 ... 1f. Published here, it protects nothing.
+SANDBOX_ROOMS_KEY = "FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF"
+SANDBOX_ROOMS_SECRET = "1thX6LZfHDZZKUs92febYZhYRcXddmzfzF2NvTkPNE"  # noqa: S105 (throwaway, refused outside the sandbox)
+SANDBOX_ROOMS_WS_URL = "ws://127.0.0.1:7880"
+_THROWAWAY = (SANDBOX_ROOMS_KEY, SANDBOX_ROOMS_SECRET, "devkey", "secret")
+
+__all__ = ["ConfigError", "Settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpSettings:
+    """Where to listen (port 0: the system chooses) and what the world calls us.
+
+    An empty URL means the address we listen on; `stt` and `tts` then are that too. No URL ends in
+    a slash.
+    """
+
+    host: str
+    port: int
+    public_url: str
+    stt_url: str
+    tts_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageSettings:
+    """The data folder, and a database URL where the ledger is not kept in the folder."""
+
+    data: Path
+    database: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class X402Settings:
+    """Who is paid on which network, who settles, and the node that is asked what happened."""
+
+    pay_to: str
+    network: str
+    facilitator_url: str
+    rpc_url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoomSettings:
+    """`kind` is `dtelecom` or `livekit`; `ws_url` is `wss://host`, no path."""
+
+    kind: str
+    key: str
+    secret: str = field(repr=False)
+    ws_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermsSettings:
+    """What a customer may do; times in ms."""
+
+    pause_allowance_ms: int
+    units_max: int
+    api_rate_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechSettings:
+    """Where weights lie (None: the user's cache) and come from; how denoised audio is used."""
+
+    models_dir: Path | None
+    hub_url: str
+    denoise: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """`level` of the program's own lines; `name` of the transparency log (empty: our host)."""
+
+    level: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set. `warnings` are allowed and unwise."""
+
+    sandbox: bool
+    http: HttpSettings
+    storage: StorageSettings
+    x402: X402Settings | None
+    rooms: RoomSettings | None
+    terms: TermsSettings
+    speech: SpeechSettings
+    log: LogSettings
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read `PAYPHONE_*` and `HF_ENDPOINT`; ConfigError names every problem there is."""
+        reader = Reader(environ)
+        sandbox = reader.switch("PAYPHONE_SANDBOX")
+        http = _http(reader)
+        settings = cls(
+            sandbox=sandbox,
+            http=http,
+            storage=StorageSettings(
+                data=Path(reader.text("PAYPHONE_DATA", "payphone-data")),
+                database=reader.url(
+                    "PAYPHONE_DATABASE", schemes=("postgresql", "sqlite"), secret=True
+                ),
+            ),
+            x402=_x402(reader, sandbox=sandbox),
+            rooms=_rooms(reader, sandbox=sandbox),
+            terms=_terms(reader),
+            speech=_speech(reader),
+            log=LogSettings(
+                level=reader.choice("PAYPHONE_LOG_LEVEL", LEVELS, default="info"),
+                name=reader.pattern(
+                    "PAYPHONE_LOG_NAME", r"[^\s+]{1,200}", "a name without + or spaces"
+                ),
+            ),
+            warnings=_warnings(http, sandbox=sandbox),
+        )
+        _refuse_unknown(reader, environ)
+        reader.finish()
+        return settings
+
+    def check_serving(self) -> None:
+        """ConfigError where a gateway with these settings could take no payment."""
+        reader = Reader({})
+        if not self.sandbox and self.x402 is None:
+            reader.missing("PAYPHONE_X402_PAY_TO", "the address to be paid at (or --sandbox)")
+        reader.finish()
+
+
+def _http(reader: Reader) -> HttpSettings:
+    web = ("https", "http")
+    return HttpSettings(
+        host=reader.pattern("PAYPHONE_HOST", r"[0-9A-Za-z.:_-]{1,255}", "a host", "127.0.0.1"),
+        port=reader.count("PAYPHONE_PORT", least=0, most=65_535, default=8402),
+        public_url=reader.url("PAYPHONE_PUBLIC_URL", schemes=web),
+        stt_url=reader.url("PAYPHONE_STT_URL", schemes=web, path=False),
+        tts_url=reader.url("PAYPHONE_TTS_URL", schemes=web, path=False),
+    )
+
+
+def _x402(reader: Reader, *, sandbox: bool) -> X402Settings | None:
+    pay_to = reader.pattern("PAYPHONE_X402_PAY_TO", r"0x[0-9a-fA-F]{40}", "an EVM address")
+    network = reader.choice("PAYPHONE_X402_NETWORK", NETWORKS, default="base")
+    web = ("https", "http")
+    facilitator = reader.url("PAYPHONE_X402_FACILITATOR_URL", schemes=web, secret=True)
+    rpc = reader.url("PAYPHONE_BASE_RPC_URL", schemes=web, secret=True)
+    if sandbox:
+        for name in ("PAYPHONE_X402_PAY_TO", "PAYPHONE_X402_FACILITATOR_URL"):
+            if reader.given(name):
+                reader.problem(name, "nothing: the sandbox takes play money only (unset one)")
+        return None
+    if not pay_to:
+        return None
+    if int(pay_to, 16) == 0:
+        reader.problem("PAYPHONE_X402_PAY_TO", "an address somebody has, not zero")
+    if not facilitator:
+        reader.missing("PAYPHONE_X402_FACILITATOR_URL", f"a facilitator's URL (e.g. {FACILITATOR})")
+    if not rpc:
+        reader.missing(
+            "PAYPHONE_BASE_RPC_URL", "a node's JSON-RPC URL: credit is given on what the chain says"
+        )
+    return X402Settings(pay_to=pay_to, network=network, facilitator_url=facilitator, rpc_url=rpc)
+
+
+def _rooms(reader: Reader, *, sandbox: bool) -> RoomSettings | None:
+    kind = reader.choice("PAYPHONE_ROOMS", ROOM_SERVERS, default="dtelecom")
+    key = reader.text("PAYPHONE_ROOMS_KEY")
+    secret = reader.text("PAYPHONE_ROOMS_SECRET", secret=True)
+    ws_url = reader.url("PAYPHONE_ROOMS_WS_URL", schemes=("wss", "ws"), path=False)
+    given = {
+        "PAYPHONE_ROOMS_KEY": key,
+        "PAYPHONE_ROOMS_SECRET": secret,
+        "PAYPHONE_ROOMS_WS_URL": ws_url,
+    }
+    if sandbox and kind == "dtelecom" and not (key or secret):
+        return RoomSettings(
+            kind=kind,
+            key=SANDBOX_ROOMS_KEY,
+            secret=SANDBOX_ROOMS_SECRET,
+            ws_url=ws_url or SANDBOX_ROOMS_WS_URL,
+        )
+    if not any(given.values()):
+        return None
+    for name, value in given.items():
+        if not value:
+            reader.missing(name, "a value, since rooms are configured")
+    rooms = RoomSettings(kind=kind, key=key, secret=secret, ws_url=ws_url)
+    if key and secret:
+        _check_room_keys(reader, rooms, sandbox=sandbox)
+    return rooms
+
+
+def _check_room_keys(reader: Reader, rooms: RoomSettings, *, sandbox: bool) -> None:
+    if rooms.kind == "dtelecom":
+        try:
+            signer_of(rooms.key, rooms.secret)
+        except ValueError:
+            reader.problem(
+                "PAYPHONE_ROOMS_SECRET", "the base58 secret that belongs to PAYPHONE_ROOMS_KEY"
+            )
+    if sandbox:
+        return
+    for name, value in (
+        ("PAYPHONE_ROOMS_KEY", rooms.key),
+        ("PAYPHONE_ROOMS_SECRET", rooms.secret),
+    ):
+        if value in _THROWAWAY:
+            reader.problem(name, "a key of your own, not a published throwaway")
+    if rooms.kind == "livekit" and len(rooms.secret.encode()) < _LIVEKIT_SECRET_BYTES_MIN:
+        reader.problem(
+            "PAYPHONE_ROOMS_SECRET", f"at least {_LIVEKIT_SECRET_BYTES_MIN} bytes, for HS256"
+        )
+
+
+def _terms(reader: Reader) -> TermsSettings:
+    pause_minutes = reader.count(
+        "PAYPHONE_PAUSE_ALLOWANCE_MINUTES", least=0, most=24 * 60, default=60
+    )
+    return TermsSettings(
+        pause_allowance_ms=pause_minutes * 60_000,
+        units_max=reader.count("PAYPHONE_SESSIONS_MAX", least=1, most=100_000, default=10),
+        api_rate_max=reader.count("PAYPHONE_API_RATE_MAX", least=1, most=100_000, default=5),
+    )
+
+
+def _speech(reader: Reader) -> SpeechSettings:
+    models_dir = reader.text("PAYPHONE_MODELS_DIR")
+    return SpeechSettings(
+        models_dir=Path(models_dir) if models_dir else None,
+        hub_url=reader.url("HF_ENDPOINT", schemes=("https", "http")) or HUB,
+        denoise=reader.choice("PAYPHONE_DENOISE", DENOISE, default="analysis"),
+    )
+
+
+def _warnings(http: HttpSettings, *, sandbox: bool) -> tuple[str, ...]:
+    """What a production gateway can do and had better not."""
+    if sandbox:
+        return ()
+    urls = {
+        "PAYPHONE_PUBLIC_URL": http.public_url,
+        "PAYPHONE_STT_URL": http.stt_url,
+        "PAYPHONE_TTS_URL": http.tts_url,
+    }
+    return tuple(
+        f"{name} is plain http: payments, signatures and speech can be read on the way"
+        for name, url in urls.items()
+        if url.startswith("http://")
+    )
+
+
+def _refuse_unknown(reader: Reader, environ: Mapping[str, str]) -> None:
+    """A misspelt name would be silence; say which name was meant."""
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in reader.asked:
+            near = difflib.get_close_matches(name, reader.asked, n=1)
+            hint = f"a known name, perhaps {near[0]}" if near else "a known name"
+            reader.problem(name, hint, hidden=True)

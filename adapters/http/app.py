@@ -1,0 +1,90 @@
+"""The route table: every path there is, and who answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from adapters.http.accounts import Accounts
+from adapters.http.agent_sessions import AgentSessions
+from adapters.http.bodies import BODY_BYTES_MAX
+from adapters.http.browsers import add_common_headers, preflights, request_id
+from adapters.http.credits import PURCHASE_PATH, Credits
+from adapters.http.errors import Handler, errors_as_json
+from adapters.http.identity import Doorman
+from adapters.http.sessions import Sessions
+from adapters.http.site import Health, Site, SiteInfo
+from adapters.log import bound
+from domain.gateway import Gateway
+from domain.use_cases.purchase_credits import Purchases
+
+Stream = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(
+    gateway: Gateway,
+    *,
+    purchases: Purchases,
+    site: SiteInfo,
+    health: Health,
+    stream: Stream | None = None,
+) -> web.Application:
+    """The HTTP application; `stream` answers `/v1/stream` with a WebSocket."""
+    app = web.Application(
+        middlewares=(log_fields, errors_as_json, preflights), client_max_size=BODY_BYTES_MAX
+    )
+    app.on_response_prepare.append(add_common_headers)
+    doorman = Doorman(gateway)
+    _add_money(app, gateway, purchases, site, doorman)
+    _add_sessions(app, gateway, doorman)
+    _add_site(app, Site(gateway, site, health))
+    if stream is not None:
+        app.router.add_get("/v1/stream", stream)
+    return app
+
+
+def _add_money(
+    app: web.Application,
+    gateway: Gateway,
+    purchases: Purchases,
+    site: SiteInfo,
+    doorman: Doorman,
+) -> None:
+    accounts = Accounts(gateway, doorman)
+    buying = Credits(gateway, purchases, public_url=site.public_url)
+    app.router.add_post(PURCHASE_PATH, buying.buy)
+    app.router.add_get("/v1/account", accounts.show)
+    app.router.add_get("/v1/account/transactions", accounts.transactions)
+    app.router.add_get("/v1/account/sessions", accounts.sessions)
+    app.router.add_get("/v1/sessions/{id}/bill", accounts.bill)
+
+
+def _add_sessions(app: web.Application, gateway: Gateway, doorman: Doorman) -> None:
+    sessions = Sessions(gateway, doorman)
+    agents = AgentSessions(gateway, doorman)
+    app.router.add_post("/v1/webrtc/token", sessions.open_webrtc)
+    app.router.add_post("/v1/webrtc/token/extend", sessions.extend_webrtc)
+    app.router.add_post("/v1/stt/session", sessions.open_stt)
+    app.router.add_post("/v1/stt/session/extend", sessions.extend_stt)
+    app.router.add_post("/v1/tts/session", sessions.open_tts)
+    app.router.add_post("/v1/tts/session/extend", sessions.extend_tts)
+    app.router.add_post("/v1/sessions/{id}/end", sessions.end)
+    app.router.add_post("/v1/agent-session", agents.open)
+    app.router.add_post("/v1/agent-session/extend", agents.extend)
+    app.router.add_post("/v1/agent-session/{id}/end", agents.end)
+
+
+def _add_site(app: web.Application, site: Site) -> None:
+    app.router.add_get("/v1/pricing", site.pricing)
+    app.router.add_get("/v1/servers/status", site.servers)
+    app.router.add_get("/v1/log/checkpoint", site.checkpoint)
+    app.router.add_get("/internal/health", site.health)
+    app.router.add_get("/.well-known/payphone", site.well_known)
+
+
+@web.middleware
+async def log_fields(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every line logged on the way carries the id the client was told."""
+    with bound(request_id=request_id(request)):
+        return await handler(request)

@@ -1,0 +1,146 @@
+"""What anybody may know of this gateway: prices, servers, health, keys, and the log's head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from domain.gateway import Gateway
+from domain.money import MICROCREDITS_PER_USD
+from domain.ports.speech import EngineTraits
+from domain.pricing import MS_PER_MINUTE, SERVICES, Tariff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteInfo:
+    """What this gateway says of itself. `networks` are the chains of each rail, by its name.
+
+    `log_signer` is the verifier key of the log (`name+hint+key`); `public_url` has no slash at its
+    end.
+    """
+
+    public_url: str
+    version: str
+    sandbox: bool
+    log_signer: str
+    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of the program and what is wrong with it; without a vital part nothing works."""
+
+    name: str
+    problem: str = ""
+    vital: bool = False
+
+
+Health = Callable[[], Awaitable[Sequence[Part]]]
+
+
+class Site:
+    """Answers without a wallet; nothing here is secret or a customer's."""
+
+    def __init__(self, gateway: Gateway, info: SiteInfo, health: Health) -> None:
+        self._gateway = gateway
+        self._info = info
+        self._health = health
+
+    async def pricing(self, request: web.Request) -> web.Response:
+        book = self._gateway.price_book
+        prices = {service: _price(book.tariff(service)) for service in SERVICES}
+        return web.json_response(
+            {
+                **prices,
+                "currency": "USD",
+                "microcredits_per_usd": str(MICROCREDITS_PER_USD),
+                "min_purchase_usd": float(self._gateway.terms.purchase_min.usd),
+                "price_book": book.version,
+            }
+        )
+
+    async def servers(self, request: web.Request) -> web.Response:
+        """Each service with its servers; this process serves its own speech."""
+        gateway = self._gateway
+        speech = {
+            "stt": _server(gateway.transcriber.traits, gateway.stt_url),
+            "tts": _server(gateway.synthesizer.traits, gateway.tts_url),
+        }
+        return web.json_response(
+            {
+                name: {"available": server["ready"], "servers": [server]}
+                for name, server in speech.items()
+            }
+        )
+
+    async def health(self, request: web.Request) -> web.Response:
+        """200 while the gateway can do its work, 503 when a vital part is broken."""
+        parts = await self._health()
+        broken = [part.name for part in parts if part.problem]
+        down = [part.name for part in parts if part.problem and part.vital]
+        body: dict[str, object] = {
+            "status": "down" if down else "degraded" if broken else "ok",
+            "parts": {part.name: part.problem or "ok" for part in parts},
+        }
+        if down:
+            body |= {"error": f"Not working: {', '.join(down)}", "code": "unhealthy"}
+        return web.json_response(body, status=503 if down else 200)
+
+    async def checkpoint(self, request: web.Request) -> web.Response:
+        """The signed head of the log, as a C2SP signed note."""
+        evidence = await self._gateway.log.prove([])
+        return web.Response(text=evidence.checkpoint, content_type="text/plain", charset="utf-8")
+
+    async def well_known(self, request: web.Request) -> web.Response:
+        """Everything a client or an auditor needs to begin."""
+        info, gateway = self._info, self._gateway
+        book = gateway.price_book
+        return web.json_response(
+            {
+                "name": "payphone",
+                "version": info.version,
+                "url": info.public_url,
+                "sandbox": info.sandbox,
+                "log": {
+                    "signer": info.log_signer,
+                    "checkpoint": f"{info.public_url}/v1/log/checkpoint",
+                },
+                "price_book": {"sha256": book.hash, **json.loads(book.content)},
+                "rails": [
+                    {"name": rail.name, "networks": list(info.networks.get(rail.name, ()))}
+                    for rail in gateway.rails
+                ],
+                "wallet_signature": {
+                    "message": "METHOD\nPATH\nTIMESTAMP",
+                    "chains": ["evm", "solana"],
+                    "window_seconds": 30,
+                },
+            }
+        )
+
+
+def _price(tariff: Tariff) -> dict[str, object]:
+    """The rate per minute or per 1,000 characters, as people quote it."""
+    if tariff.unit == "ms":
+        quoted, name = MS_PER_MINUTE, "minute"
+    else:
+        quoted, name = 1_000, "1k_characters"
+    return {
+        "unit": name,
+        "microcredits": str(tariff.price(quoted).value),
+        "usd": float(tariff.price(quoted).usd),
+    }
+
+
+def _server(traits: EngineTraits, url: str) -> dict[str, object]:
+    return {
+        "url": url,
+        "engine": traits.name,
+        "ready": traits.ready,
+        "problem": traits.problem or None,
+        "languages": sorted(traits.languages),
+        "voices": sorted(traits.voices),
+    }

@@ -1,0 +1,1 @@
+"""Ways to pay, each an implementation of the PaymentRail port."""

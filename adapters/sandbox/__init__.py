@@ -1,0 +1,1 @@
+"""Chains in the process: real code, throwaway state."""

@@ -1,0 +1,1 @@
+"""Rooms of a selective forwarding unit: tokens now, webhooks beside them."""

@@ -1,0 +1,133 @@
+"""Room tokens: who may join which room until when, signed for dTelecom or for LiveKit."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+
+import base58
+from nacl.signing import SigningKey
+
+from domain.errors import NoCapacityError
+from domain.ports.rooms import Join, RoomTicket
+
+_SEED_BYTES = 32
+_PAIR_BYTES = 64
+
+
+class DTelecomRooms:
+    """Implements `Rooms` with Ed25519 tokens, whose events the node posts to `webhook_url`.
+
+    `key` is the base58 public key, `secret` base58 of the 32-byte seed or of seed and public key.
+    A pair that does not belong together is a ValueError.
+    """
+
+    def __init__(self, *, key: str, secret: str, ws_url: str, webhook_url: str) -> None:
+        self._key = key
+        self._signer = signer_of(key, secret)
+        self._ws_url = ws_url
+        self._webhook_url = webhook_url
+
+    async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
+        claims = _present(
+            video=_grants(join.room_name),
+            metadata=join.metadata,
+            name=join.identity,
+            webHookURL=self._webhook_url,
+            iss=self._key,
+            sub=join.identity,
+            nbf=join.not_before_ms // 1000,
+            exp=join.expires_at_ms // 1000,
+            iat=join.not_before_ms // 1000,
+            jti=join.session_id,
+        )
+        signing = _signing_input("EdDSA", claims)
+        token = _with_signature(signing, self._signer.sign(signing).signature)
+        return RoomTicket(token, _node(self._ws_url))
+
+
+class LiveKitRooms:
+    """Implements `Rooms` with HS256 tokens; the session comes back in the webhook's attributes."""
+
+    def __init__(self, *, key: str, secret: str, ws_url: str) -> None:
+        self._key = key
+        self._secret = secret.encode()
+        self._ws_url = ws_url
+
+    async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
+        claims = _present(
+            video=_grants(join.room_name),
+            metadata=join.metadata,
+            name=join.identity,
+            attributes={"session_id": join.session_id} if join.session_id else "",
+            iss=self._key,
+            sub=join.identity,
+            nbf=join.not_before_ms // 1000,
+            exp=join.expires_at_ms // 1000,
+        )
+        signing = _signing_input("HS256", claims)
+        signature = hmac.digest(self._secret, signing, hashlib.sha256)
+        return RoomTicket(_with_signature(signing, signature), _node(self._ws_url))
+
+
+class NoRooms:
+    """Implements `Rooms` where none are configured."""
+
+    async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
+        raise NoCapacityError(service="webrtc")
+
+
+def _grants(room_name: str) -> dict[str, object]:
+    """Join, speak, listen and exchange data; never anything of an administrator's."""
+    return {
+        "roomJoin": True,
+        "room": room_name,
+        "canPublish": True,
+        "canSubscribe": True,
+        "canPublishData": True,
+    }
+
+
+def _present(**claims: object) -> dict[str, object]:
+    """The claims that say something; nodes read an empty text as a name."""
+    return {name: claim for name, claim in claims.items() if claim != ""}
+
+
+def _signing_input(algorithm: str, claims: Mapping[str, object]) -> bytes:
+    header = {"alg": algorithm, "typ": "JWT"}
+    return b".".join(_encoded(_json(part)) for part in (header, claims))
+
+
+def _with_signature(signing: bytes, signature: bytes) -> str:
+    return (signing + b"." + _encoded(signature)).decode()
+
+
+def _json(value: Mapping[str, object]) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _encoded(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+
+def _node(ws_url: str) -> str:
+    if not ws_url:
+        raise NoCapacityError(service="webrtc")
+    return ws_url
+
+
+def signer_of(key: str, secret: str) -> SigningKey:
+    """The signer of a dTelecom key pair in base58; ValueError where it is none."""
+    raw = base58.b58decode(secret)
+    if len(raw) not in (_SEED_BYTES, _PAIR_BYTES):
+        msg = f"a room secret is base58 of 32 or 64 bytes (got {len(raw)})"
+        raise ValueError(msg)
+    signer = SigningKey(raw[:_SEED_BYTES])
+    public = bytes(signer.verify_key)
+    if base58.b58encode(public).decode() != key or raw[_SEED_BYTES:] not in (b"", public):
+        msg = f"the room secret does not belong to the room key {key}"
+        raise ValueError(msg)
+    return signer

@@ -1,0 +1,1 @@
+"""Dialects and wires of the live speech protocols."""

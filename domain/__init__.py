@@ -1,0 +1,1 @@
+"""The gateway as pure Python: what may happen and what it costs."""

@@ -1,0 +1,130 @@
+"""The credits of one wallet."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from eventsourcing.domain import AggregateCreated, event
+
+from domain.aggregate import LedgerAggregate, LedgerEvent, derive_id, instant
+from domain.errors import ConcurrencyLimitError, InsufficientCreditsError
+from domain.money import NOTHING, Microcredits
+
+
+class Account(LedgerAggregate):
+    """Credits of one wallet, split into what is free and what is reserved; neither is negative."""
+
+    TOPIC = "account"
+
+    class Event(LedgerEvent): ...
+
+    class Opened(Event, AggregateCreated):
+        TOPIC = "account.opened"
+        chain: str
+        wallet: str
+
+    class CreditsPurchased(Event):
+        TOPIC = "account.credits_purchased"
+        payment_id: UUID
+        rail: str
+        amount: Microcredits
+
+    class CreditsReserved(Event):
+        TOPIC = "account.credits_reserved"
+        session_id: UUID
+        service: str
+        unit_id: UUID
+        amount: Microcredits
+
+    class ReservationSettled(Event):
+        TOPIC = "account.reservation_settled"
+        session_id: UUID
+        service: str
+        charged: Microcredits
+        refunded: Microcredits
+
+    @staticmethod
+    def create_id(chain: str, wallet: str) -> UUID:
+        return derive_id("account", f"{chain}:{wallet}")
+
+    @classmethod
+    def open(cls, *, chain: str, wallet: str, at_ms: int) -> Account:
+        return cls._create(
+            cls.Opened, chain=chain, wallet=wallet, at_ms=at_ms, timestamp=instant(at_ms)
+        )
+
+    def __init__(self, chain: str, wallet: str, at_ms: int) -> None:
+        self.chain = chain
+        self.wallet = wallet
+        self.opened_at_ms = at_ms
+        self.available = NOTHING
+        self.reserved: dict[UUID, Microcredits] = {}
+        # A bundle's sessions share one unit, so that a bundle counts once against the limit.
+        self.units: dict[UUID, UUID] = {}
+
+    @property
+    def balance(self) -> Microcredits:
+        """Everything the wallet has here: available plus reserved."""
+        return Microcredits(self.available.value + sum(r.value for r in self.reserved.values()))
+
+    @property
+    def units_open(self) -> int:
+        return len(set(self.units.values()))
+
+    def purchase(self, amount: Microcredits, *, payment_id: UUID, rail: str, at_ms: int) -> None:
+        """Add bought credits; the payment's own id keeps this from happening twice."""
+        self._credits_purchased(payment_id=payment_id, rail=rail, amount=amount, at_ms=at_ms)
+
+    def check_room(self, units_max: int) -> None:
+        """Refuse one more session or bundle when `units_max` are open."""
+        if self.units_open >= units_max:
+            raise ConcurrencyLimitError(limit=units_max)
+
+    def reserve(
+        self, amount: Microcredits, *, session_id: UUID, service: str, unit_id: UUID, at_ms: int
+    ) -> None:
+        """Set `amount` aside for a session, on top of what it has, or refuse."""
+        if amount > self.available:
+            raise InsufficientCreditsError(needed=amount, available=self.available)
+        self._credits_reserved(
+            session_id=session_id, service=service, unit_id=unit_id, amount=amount, at_ms=at_ms
+        )
+
+    def settle(
+        self, *, session_id: UUID, service: str, charged: Microcredits, at_ms: int
+    ) -> Microcredits:
+        """Charge what was used of a reservation, give the rest back; return the rest."""
+        held = self.reserved[session_id]
+        assert charged <= held, "a session never charges more than its reservation"  # noqa: S101 (states what cannot be otherwise)
+        refunded = held - charged
+        self._reservation_settled(
+            session_id=session_id, service=service, charged=charged, refunded=refunded, at_ms=at_ms
+        )
+        return refunded
+
+    @event(CreditsPurchased)
+    def _credits_purchased(
+        self, payment_id: UUID, rail: str, amount: Microcredits, at_ms: int
+    ) -> None:
+        self.available += amount
+
+    @event(CreditsReserved)
+    def _credits_reserved(
+        self, session_id: UUID, service: str, unit_id: UUID, amount: Microcredits, at_ms: int
+    ) -> None:
+        self.available -= amount
+        self.reserved[session_id] = self.reserved.get(session_id, NOTHING) + amount
+        self.units[session_id] = unit_id
+
+    @event(ReservationSettled)
+    def _reservation_settled(
+        self,
+        session_id: UUID,
+        service: str,
+        charged: Microcredits,
+        refunded: Microcredits,
+        at_ms: int,
+    ) -> None:
+        del self.reserved[session_id]
+        del self.units[session_id]
+        self.available += refunded

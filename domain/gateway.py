@@ -1,0 +1,58 @@
+"""Everything the program needs from the world, in one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.money import Microcredits
+from domain.ports.books import Books
+from domain.ports.clock import Clock
+from domain.ports.keys import SessionKeys
+from domain.ports.log import TransparencyLog
+from domain.ports.payments import PaymentRail
+from domain.ports.private import PrivateDetails
+from domain.ports.rooms import Rooms
+from domain.ports.speech import Synthesizer, Transcriber
+from domain.ports.views import Views
+from domain.pricing import PriceBook
+from domain.switchboard import Switchboard
+
+PURCHASE_MIN = Microcredits(100_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The limits and allowances of this gateway (specs/billing.md); times in ms."""
+
+    purchase_min: Microcredits = PURCHASE_MIN
+    pause_allowance_ms: int = 60 * 60_000
+    tts_lifetime_ms: int = 60 * 60_000
+    units_max: int = 10
+    api_rate_max: int = 5
+    heartbeat_ms: int = 10_000
+    duration_max_ms: int = 24 * 60 * 60_000
+    characters_max: int = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The ports, the price book in force and the terms; built once, by the composition root."""
+
+    books: Books
+    views: Views
+    details: PrivateDetails
+    log: TransparencyLog
+    clock: Clock
+    keys: SessionKeys
+    rails: tuple[PaymentRail, ...]
+    rooms: Rooms
+    transcriber: Transcriber
+    synthesizer: Synthesizer
+    switchboard: Switchboard
+    price_book: PriceBook
+    terms: Terms
+    stt_url: str
+    tts_url: str
+    new_id: Callable[[], UUID]

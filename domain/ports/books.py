@@ -1,0 +1,35 @@
+"""Who runs a command: the one owner of the ledger, who commits whole batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from uuid import UUID
+
+from domain.record import Record
+
+if TYPE_CHECKING:
+    from domain.ledger import Work
+
+T = TypeVar("T")
+
+
+class Books(Protocol):
+    """Runs commands against the ledger, one at a time, each all or nothing.
+
+    Shape:  a command is a pure function over `Work`: ids and times are its closure, it may run
+            more than once, and what it returns comes back once its events are durable.
+    Errors: whatever the command raises; `BusyError` when the queue is full (nothing was done).
+    Source: specs/billing.md; design of the batch writer in specs/ledger.md.
+    """
+
+    @property
+    def position(self) -> int:
+        """The position of the last durable event."""
+        ...
+
+    async def run(self, command: Callable[[Work], T]) -> T: ...
+
+    async def history(self, originator_ids: Sequence[UUID]) -> tuple[Record, ...]:
+        """Every record of these aggregates, by position."""
+        ...

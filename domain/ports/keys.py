@@ -1,0 +1,31 @@
+"""Session keys: what a customer shows a speech server to be served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionKey:
+    """What a good key says: which session, for which service, until when."""
+
+    session_id: UUID
+    service: str
+    expires_at_ms: int
+
+
+class SessionKeys(Protocol):
+    """Issues and reads session keys.
+
+    Shape:  a signed JWT out of a `SessionKey`, and back.
+    Units:  ms in the value, whole seconds (rounded up) in the token.
+    Errors: `UnauthenticatedError` for anything that is not a key of ours; expiry is not checked
+            here, the session itself knows.
+    Source: specs/http.md, session keys.
+    """
+
+    def issue(self, key: SessionKey) -> str: ...
+
+    def read(self, token: str) -> SessionKey: ...

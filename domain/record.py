@@ -1,0 +1,51 @@
+"""An event as the log keeps it: canonical bytes an auditor can rebuild from the event alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+
+def canonical(value: object) -> bytes:
+    """JSON by RFC 8785, for the values events hold: strings, whole numbers, null, lists, objects.
+
+    Keys are ASCII and numbers are integers below 2^53, where sorted keys and no spaces are all
+    that the RFC asks for. Text that is not Unicode (a lone surrogate) is a ValueError, as is NaN.
+    """
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One stored event. `position` counts from 1; `state` is canonical JSON."""
+
+    position: int
+    originator_id: UUID
+    originator_version: int
+    topic: str
+    state: bytes
+
+    @property
+    def leaf(self) -> bytes:
+        """The leaf's bytes: `{"originator_id":…,"originator_version":…,"state":…,"topic":…}`."""
+        return leaf_bytes(self.originator_id, self.originator_version, self.topic, self.state)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        decoded: dict[str, Any] = json.loads(self.state)
+        return decoded
+
+
+def leaf_bytes(originator_id: UUID, originator_version: int, topic: str, state: bytes) -> bytes:
+    """The canonical form, spliced: `state` is canonical already, and topics need no escaping."""
+    return b'{"originator_id":"%b","originator_version":%d,"state":%b,"topic":"%b"}' % (
+        str(originator_id).encode(),
+        originator_version,
+        state,
+        topic.encode(),
+    )

@@ -1,0 +1,110 @@
+"""How a session goes on: more is reserved first, then it counts, also on the live connection."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.errors import NotFoundError
+from domain.gateway import Gateway
+from domain.ledger import Work
+from domain.session import Session
+from domain.use_cases.open_session import Ticket, issue_ticket
+
+
+async def extend_session(
+    gateway: Gateway,
+    account_id: UUID,
+    session_id: UUID,
+    *,
+    service: str,
+    quantity: int,
+    request_key: str = "",
+) -> Ticket:
+    """Buy `quantity` more ms or characters; InsufficientCreditsError changes nothing."""
+    now_ms = gateway.clock.now_ms()
+
+    def command(work: Work) -> Session:
+        session = owned_session(work, account_id, session_id, service=service)
+        later_ms = (
+            session.expires_at_ms + quantity
+            if session.tariff.unit == "ms"
+            else max(session.expires_at_ms, now_ms + gateway.terms.tts_lifetime_ms)
+        )
+        _extend(work, session, quantity, later_ms, request_key, now_ms)
+        return session
+
+    session = await gateway.books.run(command)
+    _tell(gateway, session)
+    return await issue_ticket(gateway, session)
+
+
+async def extend_bundle(
+    gateway: Gateway,
+    account_id: UUID,
+    bundle_id: UUID,
+    *,
+    duration_ms: int,
+    characters: int,
+    request_key: str = "",
+) -> tuple[Ticket, ...]:
+    """Extend every open session of a bundle together, or none.
+
+    Clocks get `duration_ms` more, characters `characters` more, and all of them live that much
+    longer. A bundle with nothing left open is not found.
+    """
+    now_ms = gateway.clock.now_ms()
+
+    def command(work: Work) -> tuple[Session, ...]:
+        bundle = work.bundle(bundle_id)
+        if bundle.account_id != account_id:
+            raise NotFoundError(what="Bundle")
+        sessions = [work.session(session_id) for session_id in bundle.session_ids]
+        running = [s for s in sessions if s.is_open and not s.is_spent(now_ms)]
+        if not running:
+            raise NotFoundError(what="Open session of this bundle")
+        bundle.extend(
+            expires_at_ms=bundle.expires_at_ms + duration_ms, request_id=request_key, at_ms=now_ms
+        )
+        for session in running:
+            # A repeat changes none of them; the same key for other amounts is refused by each.
+            more = duration_ms if session.tariff.unit == "ms" else characters
+            later_ms = session.expires_at_ms + duration_ms
+            _extend(work, session, more, later_ms, request_key, now_ms)
+        return tuple(running)
+
+    sessions = await gateway.books.run(command)
+    for session in sessions:
+        _tell(gateway, session)
+    return tuple([await issue_ticket(gateway, session) for session in sessions])
+
+
+def owned_session(
+    work: Work, account_id: UUID, session_id: UUID, *, service: str | None = None
+) -> Session:
+    """The account's session; somebody else's, or one of another service, is not found."""
+    session = work.session(session_id)
+    if session.account_id != account_id or service not in (None, session.service):
+        raise NotFoundError(what="Session")
+    return session
+
+
+def _extend(
+    work: Work, session: Session, quantity: int, later_ms: int, request_key: str, at_ms: int
+) -> None:
+    more = session.extend(
+        quantity=quantity, expires_at_ms=later_ms, request_id=request_key, at_ms=at_ms
+    )
+    if more:
+        work.account(session.account_id).reserve(
+            more,
+            session_id=session.id,
+            service=session.service,
+            unit_id=session.bundle_id or session.id,
+            at_ms=at_ms,
+        )
+
+
+def _tell(gateway: Gateway, session: Session) -> None:
+    line = gateway.switchboard.line(session.id)
+    if line is not None:
+        line.changed()

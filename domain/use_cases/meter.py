@@ -1,0 +1,212 @@
+"""A session's billing while a connection is live: its clock, its characters, its warnings."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from domain.errors import MalformedError, SessionOverError
+from domain.gateway import Gateway
+from domain.ledger import Work
+from domain.session import Session
+from domain.switchboard import Line
+from domain.use_cases.close_session import settle_session
+
+WARN_MS = (60_000, 10_000)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLow:
+    """Paid time runs out in `remaining_ms`, unless extended."""
+
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """More was bought; `remaining` is ms or characters."""
+
+    remaining: int
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The session is settled: why, what was used (ms or characters) and charged (µcr)."""
+
+    reason: str
+    used: int
+    charged: int
+
+
+MeterNotice = TimeLow | Extended | Over
+_Change = Callable[[Session, int], None]
+
+
+class Meter:
+    """Joins one connection to one session in the ledger.
+
+    A clocked session (`unit` is `ms`) runs between `start` and `stop`; characters are counted by
+    `spend`. `watch` yields what the peer must be told and ends after `Over`. Every call is safe to
+    repeat. What is known here is a copy: the ledger decides.
+    """
+
+    def __init__(self, gateway: Gateway, session: Session, connection_id: UUID) -> None:
+        self._gateway = gateway
+        self._session = session
+        self._connection_id = connection_id
+        self._spoken = session.used if session.tariff.unit == "character" else 0
+        self._wake = asyncio.Event()
+
+    @property
+    def session_id(self) -> UUID:
+        return self._session.id
+
+    @property
+    def remaining(self) -> int:
+        """ms or characters left now, by what this connection knows."""
+        if self._session.tariff.unit == "character":
+            return max(0, self._session.quantity - self._spoken)
+        return self._session.remaining_at(self._gateway.clock.now_ms())
+
+    @property
+    def expires_at_ms(self) -> int:
+        return self._session.expires_at_ms
+
+    async def start(self) -> None:
+        """The connection is ready, from here time is paid for; SessionOverError if none is left."""
+        if self._session.tariff.unit == "ms":
+            await self._change(lambda s, at_ms: s.resume(self._connection_id, at_ms=at_ms))
+        else:
+            await self._change(lambda s, at_ms: s.check_open(at_ms))
+        if not self._session.is_open:
+            raise SessionOverError(session_id=str(self.session_id), reason=self._session.reason)
+
+    async def stop(self) -> None:
+        """The connection is gone: record what was used; time stands still."""
+        await self._change(self._stop)
+
+    async def catch_up(self) -> None:
+        """Record durably what was used so far."""
+        await self._change(self._record)
+
+    def spend(self, characters: int) -> None:
+        """Count characters whose audio began to be sent; recorded by the next `catch_up`."""
+        self._spoken = min(self._spoken + characters, self._session.quantity)
+        if self._spoken >= self._session.quantity:
+            self._wake.set()
+
+    def changed(self) -> None:
+        """Somebody extended or ended the session; look again."""
+        self._wake.set()
+
+    async def watch(self) -> AsyncIterator[MeterNotice]:
+        """Beat durably, warn before the end, settle at it; runs until the session is over."""
+        warned_ms = self.remaining + 1
+        quantity = self._session.quantity
+        while True:
+            await self._refresh()
+            session, now_ms = self._session, self._gateway.clock.now_ms()
+            if not session.is_open:
+                yield Over(session.reason, session.used, session.charged.value)
+                return
+            if self.remaining == 0 or session.is_spent(now_ms):
+                await self._settle(now_ms)
+                continue
+            if session.quantity > quantity:
+                quantity, warned_ms = session.quantity, self.remaining + 1
+                yield Extended(self.remaining, session.expires_at_ms)
+            due_ms = next((w for w in WARN_MS[::-1] if self._left_ms(now_ms) <= w), None)
+            if due_ms is not None and due_ms < warned_ms:
+                warned_ms = due_ms
+                yield TimeLow(self._left_ms(now_ms))
+            await self._sleep(now_ms)
+
+    async def _settle(self, now_ms: int) -> None:
+        await self.catch_up()
+        expired = now_ms >= self._session.expires_at_ms
+        self._session = await settle_session(
+            self._gateway, self.session_id, reason="expired" if expired else "spent"
+        )
+
+    def _left_ms(self, now_ms: int) -> int:
+        """Time until the session ends by itself: paid time for clocks, validity for characters."""
+        valid_ms = self._session.expires_at_ms - now_ms
+        if self._session.tariff.unit == "ms":
+            return min(self._session.remaining_at(now_ms), valid_ms)
+        return valid_ms
+
+    async def _sleep(self, now_ms: int) -> None:
+        """Until the next beat, warning or end, or until somebody knocks."""
+        left_ms = self._left_ms(now_ms)
+        warnings = [left_ms - w for w in WARN_MS if left_ms > w]
+        wait_ms = min([self._gateway.terms.heartbeat_ms, left_ms, *warnings])
+        sleep = asyncio.ensure_future(self._gateway.clock.sleep_until(now_ms + max(1, wait_ms)))
+        knock = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait((sleep, knock), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            knock.cancel()
+            self._wake.clear()
+
+    async def _refresh(self) -> None:
+        await self._change(self._record)
+
+    def _record(self, session: Session, at_ms: int) -> None:
+        if session.tariff.unit == "character":
+            session.speak(self._spoken, at_ms=at_ms)
+        elif not session.is_spent(at_ms):
+            session.observe(self._connection_id, at_ms=at_ms)
+
+    def _stop(self, session: Session, at_ms: int) -> None:
+        if session.tariff.unit == "character":
+            session.speak(self._spoken, at_ms=at_ms)
+        else:
+            session.pause(self._connection_id, at_ms=at_ms)
+
+    async def _change(self, change: _Change) -> None:
+        now_ms = self._gateway.clock.now_ms()
+
+        def command(work: Work) -> Session:
+            session = work.session(self.session_id)
+            if session.is_open:
+                change(session, now_ms)
+            return session
+
+        self._session = await self._gateway.books.run(command)
+
+
+async def connect_session(
+    gateway: Gateway, token: str, *, service: str, connection_id: UUID, line: Line
+) -> Meter:
+    """Give a connection its meter: the key is checked, and an older connection gives way first.
+
+    `UnauthenticatedError` for a key that is not ours, `MalformedError` for one of another service,
+    `SessionOverError` where nothing is left. On any of them the line is not connected.
+    """
+    key = gateway.keys.read(token)
+    if key.service != service:
+        raise MalformedError(
+            where="session_key", expected=f"a key of a {service} session", got=f"{key.service}"
+        )
+    now_ms = gateway.clock.now_ms()
+
+    def command(work: Work) -> Session:
+        session = work.session(key.session_id)
+        session.check_open(now_ms)
+        return session
+
+    await gateway.books.run(command)
+    previous = gateway.switchboard.connect(key.session_id, line)
+    if previous is not None:
+        # Its usage must be in the ledger before the newer connection counts on.
+        await previous.taken_over()
+    try:
+        session = await gateway.books.run(command)
+    except SessionOverError:
+        gateway.switchboard.disconnect(key.session_id, line)
+        raise
+    return Meter(gateway, session, connection_id)

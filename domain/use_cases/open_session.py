@@ -1,0 +1,275 @@
+"""How a session begins: priced, reserved and opened in one transaction, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid5
+
+from domain.bundle import Bundle
+from domain.errors import ConflictingRequestError, GatewayError, NoCapacityError, SessionOverError
+from domain.gateway import Gateway
+from domain.ledger import Work
+from domain.ports.keys import SessionKey
+from domain.ports.private import SessionDetails
+from domain.ports.rooms import Join
+from domain.pricing import UNITS
+from domain.record import canonical
+from domain.session import Order, Session
+
+# A room server allows no clock skew when it checks `nbf`.
+_TOKEN_SKEW_MS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRequest:
+    """What is asked for: `quantity` ms (webrtc, stt) or characters (tts), and names for people.
+
+    `role` tells the two webrtc sessions of a bundle apart (`agent`, `client`).
+    """
+
+    service: str
+    quantity: int
+    language: str = ""
+    room_name: str = ""
+    identity: str = ""
+    metadata: str = ""
+    client_ip: str = ""
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """What the customer gets: a session and the token and URL to spend it with."""
+
+    session_id: UUID
+    bundle_id: UUID | None
+    service: str
+    role: str
+    token: str
+    url: str
+    quantity: int
+    expires_at_ms: int
+
+
+async def open_session(
+    gateway: Gateway, account_id: UUID, request: SessionRequest, *, request_key: str = ""
+) -> Ticket:
+    """Open one session. `request_key` (an Idempotency-Key) makes a repeat the same session."""
+    session_id = uuid5(account_id, request_key) if request_key else gateway.new_id()
+    tickets = await _open(
+        gateway, account_id, (request,), (session_id,), bundle_id=None, keyed=bool(request_key)
+    )
+    return tickets[0]
+
+
+async def open_bundle(
+    gateway: Gateway,
+    account_id: UUID,
+    requests: Sequence[SessionRequest],
+    *,
+    request_key: str = "",
+) -> tuple[Ticket, ...]:
+    """Open the sessions of an agent session together, in the order asked."""
+    bundle_id = uuid5(account_id, request_key) if request_key else gateway.new_id()
+    session_ids = tuple(uuid5(bundle_id, str(index)) for index in range(len(requests)))
+    return await _open(
+        gateway,
+        account_id,
+        tuple(requests),
+        session_ids,
+        bundle_id=bundle_id,
+        keyed=bool(request_key),
+    )
+
+
+async def _open(
+    gateway: Gateway,
+    account_id: UUID,
+    requests: tuple[SessionRequest, ...],
+    session_ids: tuple[UUID, ...],
+    *,
+    bundle_id: UUID | None,
+    keyed: bool,
+) -> tuple[Ticket, ...]:
+    check_capacity(gateway, requests)
+    now_ms = gateway.clock.now_ms()
+    opening = _Opening(
+        gateway=gateway,
+        account_id=account_id,
+        requests=requests,
+        session_ids=session_ids,
+        bundle_id=bundle_id,
+        request_hash=_request_hash(requests) if keyed else "",
+        at_ms=now_ms,
+    )
+    details = {
+        session_id: SessionDetails(
+            server_url=_server_url(gateway, request),
+            language=request.language,
+            room_name=request.room_name,
+            identity=request.identity,
+            metadata=request.metadata,
+            role=request.role,
+        )
+        for session_id, request in zip(session_ids, requests, strict=True)
+    }
+    # Names first: a crash in between leaves a name without a session, which costs nobody anything.
+    known = await gateway.details.find(session_ids)
+    await gateway.details.put(details | known)
+    try:
+        sessions = await gateway.books.run(opening.command)
+    except GatewayError:
+        await gateway.details.delete([s for s in session_ids if s not in known])
+        raise
+    return tuple(
+        [
+            await issue_ticket(gateway, session, request_ip=request.client_ip)
+            for session, request in zip(sessions, requests, strict=True)
+        ]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opening:
+    gateway: Gateway
+    account_id: UUID
+    requests: tuple[SessionRequest, ...]
+    session_ids: tuple[UUID, ...]
+    bundle_id: UUID | None
+    request_hash: str
+    at_ms: int
+
+    def command(self, work: Work) -> tuple[Session, ...]:
+        account = work.account(self.account_id)
+        repeated = self._repeated(work)
+        if repeated:
+            return repeated
+        account.check_room(self.gateway.terms.units_max)
+        lifetime_ms = max(self._lifetime_ms(request) for request in self.requests)
+        sessions = []
+        for session_id, request in zip(self.session_ids, self.requests, strict=True):
+            order = Order(
+                service=request.service,
+                tariff=self.gateway.price_book.tariff(request.service),
+                price_book=self.gateway.price_book.version,
+                quantity=request.quantity,
+                expires_at_ms=self.at_ms + lifetime_ms,
+            )
+            account.reserve(
+                order.price,
+                session_id=session_id,
+                service=request.service,
+                unit_id=self.bundle_id or session_id,
+                at_ms=self.at_ms,
+            )
+            session = Session.open(
+                order,
+                session_id=session_id,
+                account_id=self.account_id,
+                bundle_id=self.bundle_id,
+                request_hash=self.request_hash,
+                at_ms=self.at_ms,
+            )
+            work.add(session)
+            sessions.append(session)
+        if self.bundle_id is not None:
+            work.add(
+                Bundle.open(
+                    bundle_id=self.bundle_id,
+                    account_id=self.account_id,
+                    session_ids=self.session_ids,
+                    expires_at_ms=self.at_ms + lifetime_ms,
+                    request_hash=self.request_hash,
+                    at_ms=self.at_ms,
+                )
+            )
+        return tuple(sessions)
+
+    def _repeated(self, work: Work) -> tuple[Session, ...]:
+        """The sessions an earlier copy of this request opened, if it did."""
+        found = tuple(
+            session for i in self.session_ids if (session := work.find(Session, i)) is not None
+        )
+        for session in found:
+            session.check_same(self.request_hash)
+            if not session.is_open:
+                raise SessionOverError(session_id=str(session.id), reason=session.reason)
+        if not found and self._is_taken(work):
+            raise ConflictingRequestError(what="this Idempotency-Key")
+        return found
+
+    def _is_taken(self, work: Work) -> bool:
+        """Whether the key opened a bundle where this is a session, or the other way round."""
+        if self.bundle_id is not None:
+            return work.find(Session, self.bundle_id) is not None
+        return work.find(Bundle, self.session_ids[0]) is not None
+
+    def _lifetime_ms(self, request: SessionRequest) -> int:
+        if UNITS[request.service] == "ms":
+            return request.quantity + self.gateway.terms.pause_allowance_ms
+        # In a bundle the characters live as long as its clocks do.
+        return self.gateway.terms.tts_lifetime_ms if len(self.requests) == 1 else 0
+
+
+async def issue_ticket(gateway: Gateway, session: Session, *, request_ip: str = "") -> Ticket:
+    """A token for an open session, good until it expires."""
+    details = (await gateway.details.find([session.id])).get(
+        session.id, SessionDetails(server_url="")
+    )
+    if session.service == "webrtc":
+        room = await gateway.rooms.ticket(
+            Join(
+                session_id=str(session.id),
+                room_name=details.room_name,
+                identity=details.identity,
+                metadata=details.metadata,
+                not_before_ms=session.opened_at_ms - _TOKEN_SKEW_MS,
+                expires_at_ms=session.expires_at_ms,
+            ),
+            client_ip=request_ip,
+        )
+        token, url = room.token, room.ws_url
+        await gateway.details.put({session.id: replace(details, server_url=url)})
+    else:
+        token = gateway.keys.issue(
+            SessionKey(
+                session_id=session.id,
+                service=session.service,
+                expires_at_ms=session.expires_at_ms,
+            )
+        )
+        url = details.server_url
+    return Ticket(
+        session_id=session.id,
+        bundle_id=session.bundle_id,
+        service=session.service,
+        role=details.role,
+        token=token,
+        url=url,
+        quantity=session.quantity,
+        expires_at_ms=session.expires_at_ms,
+    )
+
+
+def check_capacity(gateway: Gateway, requests: Sequence[SessionRequest]) -> None:
+    """Refuse before anything is reserved where nobody could serve it."""
+    for request in requests:
+        if request.service == "stt" and not gateway.transcriber.traits.ready:
+            raise NoCapacityError(service="stt")
+        if request.service == "tts" and not gateway.synthesizer.traits.ready:
+            raise NoCapacityError(service="tts")
+
+
+def _server_url(gateway: Gateway, request: SessionRequest) -> str:
+    return {"stt": gateway.stt_url, "tts": gateway.tts_url}.get(request.service, "")
+
+
+def _request_hash(requests: tuple[SessionRequest, ...]) -> str:
+    """What was asked, as a fingerprint: names are personal and stay out of the log."""
+    asked = [
+        [r.service, r.quantity, r.language, r.room_name, r.identity, r.metadata, r.role]
+        for r in requests
+    ]
+    return hashlib.sha256(canonical(asked)).hexdigest()

@@ -1,0 +1,198 @@
+"""How money becomes credit: exactly once, whatever fails on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+from domain.account import Account
+from domain.errors import (
+    MalformedError,
+    PaymentRefusedError,
+    PaymentUncertainError,
+    RailDownError,
+)
+from domain.gateway import Gateway
+from domain.ledger import Work
+from domain.money import Microcredits
+from domain.payment import Payment
+from domain.ports.payments import Absent, PaymentRail, Proof, Purchase, Rejected, Settled, Uncertain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credited:
+    """The answer to a purchase, the same for every repeat of its proof."""
+
+    account_id: UUID
+    amount: Microcredits
+    payer: str
+    reference: str
+
+
+class Purchases:
+    """Takes payments; copies of one proof in this process wait for one another.
+
+    The lock saves gas and confusion. What keeps credit single is the payment's id in the ledger.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+        self._running: set[asyncio.Task[Credited]] = set()
+
+    async def take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
+        """Settle this proof and credit its payer; repeat as often as you like.
+
+        A caller who goes away does not stop it: money may be moving.
+        """
+        if proof.payer != purchase.wallet:
+            raise MalformedError(
+                where="wallet_address",
+                expected=f"the wallet that signed the payment ({proof.payer})",
+                got=purchase.wallet,
+            )
+        task = asyncio.create_task(self._take(rail, proof, purchase))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Wait for the payments under way; for shutdown."""
+        if self._running:
+            await asyncio.wait(set(self._running))
+
+    async def _take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
+        payment_id = Payment.create_id(rail.name, proof.key)
+        lock = self._locks.setdefault(payment_id, asyncio.Lock())
+        async with lock:
+            known = await self._gateway.books.run(lambda work: _known(work, payment_id, proof))
+            if known is not None and known.is_credited:
+                return _answer(known)
+            if known is not None and known.state in ("submitted", "uncertain"):
+                return await finish_payment(self._gateway, rail, payment_id, proof)
+            if known is not None and known.final:
+                raise PaymentRefusedError(rail=rail.name, reason=known.reason)
+            await rail.verify(proof, purchase)
+            now_ms = self._gateway.clock.now_ms()
+            await self._gateway.books.run(lambda work: _claim(work, rail, proof, now_ms))
+            outcome = await rail.settle(proof)
+            return await _record(self._gateway, rail, payment_id, proof, outcome)
+
+
+async def finish_payment(
+    gateway: Gateway, rail: PaymentRail, payment_id: UUID, proof: Proof
+) -> Credited:
+    """Decide a payment whose settlement was begun and whose outcome was not seen."""
+    found = await rail.lookup(proof)
+    if isinstance(found, Absent):
+        # Still acceptable to the chain: settling again is safe and may be what was never done.
+        found_or_settled = (
+            Rejected("it was never settled and has expired")
+            if found.final
+            else await rail.settle(proof)
+        )
+        return await _record(gateway, rail, payment_id, proof, found_or_settled)
+    return await _record(gateway, rail, payment_id, proof, found)
+
+
+async def _record(
+    gateway: Gateway,
+    rail: PaymentRail,
+    payment_id: UUID,
+    proof: Proof,
+    outcome: Settled | Rejected | Uncertain,
+) -> Credited:
+    match outcome:
+        case Settled(reference=reference):
+            now_ms = gateway.clock.now_ms()
+            return await gateway.books.run(
+                lambda work: credit(work, payment_id, reference=reference, at_ms=now_ms)
+            )
+        case Rejected(reason=reason):
+            standing = await rail.lookup(proof)
+            if isinstance(standing, Settled):
+                return await _record(gateway, rail, payment_id, proof, standing)
+            final = isinstance(standing, Absent) and standing.final
+            now_ms = gateway.clock.now_ms()
+            await gateway.books.run(
+                lambda work: work.payment(payment_id).reject(reason, final=final, at_ms=now_ms)
+            )
+            raise PaymentRefusedError(rail=rail.name, reason=reason)
+        case Uncertain(reference=reference):
+            now_ms = gateway.clock.now_ms()
+            await gateway.books.run(
+                lambda work: work.payment(payment_id).doubt(reference, at_ms=now_ms)
+            )
+            raise PaymentUncertainError(rail=rail.name, reference=reference)
+
+
+def credit(work: Work, payment_id: UUID, *, reference: str, at_ms: int) -> Credited:
+    """Credit a settled payment to its payer; one transaction, and a repeat changes nothing."""
+    payment = work.payment(payment_id)
+    if not payment.is_credited:
+        account_id = Account.create_id(payment.chain, payment.payer)
+        account = work.find(Account, account_id)
+        if account is None:
+            account = Account.open(chain=payment.chain, wallet=payment.payer, at_ms=at_ms)
+            work.add(account)
+        account.purchase(payment.amount, payment_id=payment.id, rail=payment.rail, at_ms=at_ms)
+        payment.credit(reference=reference, account_id=account_id, at_ms=at_ms)
+    return _answer(payment)
+
+
+def proof_of(payment: Payment) -> Proof:
+    """The proof as it was claimed, for a rail to look up again."""
+    return Proof(
+        key=payment.proof_key,
+        network=payment.network,
+        chain=payment.chain,
+        payer=payment.payer,
+        amount=payment.amount,
+        expires_at_ms=payment.expires_at_ms,
+        payload=payment.payload,
+    )
+
+
+def rail_named(gateway: Gateway, name: str) -> PaymentRail:
+    for rail in gateway.rails:
+        if rail.name == name:
+            return rail
+    raise RailDownError(rail=name)
+
+
+def _known(work: Work, payment_id: UUID, proof: Proof) -> Payment | None:
+    payment = work.find(Payment, payment_id)
+    if payment is not None:
+        payment.check_same(payer=proof.payer, amount=proof.amount)
+    return payment
+
+
+def _claim(work: Work, rail: PaymentRail, proof: Proof, at_ms: int) -> None:
+    payment_id = Payment.create_id(rail.name, proof.key)
+    payment = work.find(Payment, payment_id)
+    if payment is None:
+        payment = Payment.claim(
+            rail=rail.name,
+            proof_key=proof.key,
+            network=proof.network,
+            chain=proof.chain,
+            payer=proof.payer,
+            amount=proof.amount,
+            expires_at_ms=proof.expires_at_ms,
+            payload=proof.payload,
+            at_ms=at_ms,
+        )
+        work.add(payment)
+    payment.reclaim(at_ms=at_ms)
+    payment.submit(at_ms=at_ms)
+
+
+def _answer(payment: Payment) -> Credited:
+    return Credited(
+        account_id=Account.create_id(payment.chain, payment.payer),
+        amount=payment.amount,
+        payer=payment.payer,
+        reference=payment.reference,
+    )

@@ -1,0 +1,95 @@
+"""Finish what a crash or an outage left half done: clocks, expired sessions, unseen payments."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from domain.errors import GatewayError
+from domain.gateway import Gateway
+from domain.ledger import Work
+from domain.payment import Payment
+from domain.ports.payments import Absent, Settled
+from domain.use_cases.close_session import settle_session
+from domain.use_cases.purchase_credits import credit, finish_payment, proof_of, rail_named
+
+
+async def reconcile(gateway: Gateway) -> int:
+    """One sweep; returns how many things it looked at. Safe to repeat and to interrupt."""
+    await gateway.views.caught_up(gateway.books.position)
+    clocks = await stop_orphaned_clocks(gateway)
+    sessions = await settle_due_sessions(gateway)
+    payments = await finish_payments(gateway)
+    return clocks + sessions + payments
+
+
+async def stop_orphaned_clocks(gateway: Gateway) -> int:
+    """Pause clocks that nobody watches, at the last time they were seen running (B10).
+
+    A clock with a line here is watched. One without, seen within three heartbeats, may be about to
+    be; the process that died at once leaves it to the first sweep after that.
+    """
+    running = await gateway.views.sessions_running()
+    for session_id in running:
+        if gateway.switchboard.line(session_id) is not None:
+            continue
+        stale_ms = gateway.clock.now_ms() - 3 * gateway.terms.heartbeat_ms
+        await gateway.books.run(partial(_recover, session_id=session_id, seen_before_ms=stale_ms))
+    return len(running)
+
+
+async def recover_clocks(gateway: Gateway) -> int:
+    """At start: every running clock belongs to a process that is gone; stop them all."""
+    await gateway.views.caught_up(gateway.books.position)
+    running = await gateway.views.sessions_running()
+    for session_id in running:
+        await gateway.books.run(partial(_recover, session_id=session_id, seen_before_ms=None))
+    return len(running)
+
+
+def _recover(work: Work, *, session_id: UUID, seen_before_ms: int | None) -> None:
+    session = work.session(session_id)
+    if seen_before_ms is None or session.observed_at_ms < seen_before_ms:
+        session.recover()
+
+
+async def settle_due_sessions(gateway: Gateway) -> int:
+    """Settle sessions whose time to be used has passed."""
+    due = await gateway.views.sessions_due(gateway.clock.now_ms())
+    for session_id in due:
+        await settle_session(gateway, session_id, reason="expired")
+    return len(due)
+
+
+async def finish_payments(gateway: Gateway) -> int:
+    """Look up every payment without a final outcome and finish it; a refusal waits for the next."""
+    unfinished = await gateway.views.payments_unfinished()
+    for payment_id in unfinished:
+        payment = await gateway.books.run(partial(Work.payment, payment_id=payment_id))
+        try:
+            await _finish(gateway, payment)
+        except GatewayError:
+            # Recorded where it happened; the next sweep looks again.
+            continue
+    return len(unfinished)
+
+
+async def _finish(gateway: Gateway, payment: Payment) -> None:
+    if payment.is_over:
+        return
+    rail = rail_named(gateway, payment.rail)
+    proof = proof_of(payment)
+    if payment.state != "rejected":
+        await finish_payment(gateway, rail, payment.id, proof)
+        return
+    # Refused by us, but signed: until it expires anybody may still send it to the chain.
+    found = await rail.lookup(proof)
+    now_ms = gateway.clock.now_ms()
+    if isinstance(found, Settled):
+        await gateway.books.run(
+            lambda work: credit(work, payment.id, reference=found.reference, at_ms=now_ms)
+        )
+    elif isinstance(found, Absent) and found.final:
+        await gateway.books.run(
+            lambda work: work.payment(payment.id).reject(payment.reason, final=True, at_ms=now_ms)
+        )

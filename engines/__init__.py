@@ -1,0 +1,1 @@
+"""Speech models behind the domain's ports."""

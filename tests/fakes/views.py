@@ -1,0 +1,170 @@
+"""The lists in memory: rows folded from records, as the tables fold them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from domain.aggregate import derive_id
+from domain.ports.views import SessionRow, TransactionRow
+from domain.record import Record
+
+
+class MemoryViews:
+    """Implements `Views`; give it every committed batch through `apply`."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._balances: defaultdict[UUID, int] = defaultdict(int)
+        self._transactions: defaultdict[UUID, list[TransactionRow]] = defaultdict(list)
+        self._sessions: dict[UUID, SessionRow] = {}
+        self._running: set[UUID] = set()
+        self._payments: set[UUID] = set()
+
+    def apply(self, records: tuple[Record, ...]) -> None:
+        for record in records:
+            fold = getattr(self, "_" + record.topic.replace(".", "_"), None)
+            if fold is not None:
+                fold(record, record.fields)
+            self._position = record.position
+
+    async def caught_up(self, position: int) -> None:
+        assert self._position >= position, "the fake is fed in the same step as the ledger"
+
+    async def transactions(
+        self, account_id: UUID, *, limit: int, offset: int
+    ) -> tuple[TransactionRow, ...]:
+        return tuple(self._transactions[account_id][::-1][offset : offset + limit])
+
+    async def sessions(
+        self, account_id: UUID, *, limit: int, offset: int, status: str | None
+    ) -> tuple[SessionRow, ...]:
+        found = [
+            row
+            for row in reversed(self._sessions.values())
+            if row.account_id == account_id and status in (None, row.status)
+        ]
+        return tuple(found[offset : offset + limit])
+
+    async def sessions_running(self) -> tuple[UUID, ...]:
+        return tuple(self._running)
+
+    async def sessions_due(self, at_ms: int) -> tuple[UUID, ...]:
+        rows = self._sessions.values()
+        return tuple(r.id for r in rows if r.status == "active" and r.expires_at_ms <= at_ms)
+
+    async def payments_unfinished(self) -> tuple[UUID, ...]:
+        return tuple(self._payments)
+
+    def _move(
+        self,
+        record: Record,
+        *,
+        kind: str,
+        amount: int,
+        reference_id: str,
+        service: str | None,
+        description: str,
+    ) -> None:
+        account_id = record.originator_id
+        self._balances[account_id] += amount
+        self._transactions[account_id].append(
+            TransactionRow(
+                id=derive_id("transaction", str(record.position)),
+                kind=kind,
+                amount=amount,
+                balance_after=self._balances[account_id],
+                reference_id=UUID(reference_id),
+                service=service,
+                description=description,
+                at_ms=record.fields["at_ms"],
+            )
+        )
+
+    def _account_credits_purchased(self, record: Record, fields: dict[str, Any]) -> None:
+        self._move(
+            record,
+            kind="purchase",
+            amount=fields["amount"],
+            reference_id=fields["payment_id"],
+            service=None,
+            description=f"bought on {fields['rail']}",
+        )
+
+    def _account_credits_reserved(self, record: Record, fields: dict[str, Any]) -> None:
+        self._move(
+            record,
+            kind="reserve",
+            amount=-fields["amount"],
+            reference_id=fields["session_id"],
+            service=fields["service"],
+            description=f"reserved for {fields['service']}",
+        )
+
+    def _account_reservation_settled(self, record: Record, fields: dict[str, Any]) -> None:
+        self._move(
+            record,
+            kind="refund",
+            amount=fields["refunded"],
+            reference_id=fields["session_id"],
+            service=fields["service"],
+            description=f"charged {fields['charged']}, the rest returned",
+        )
+
+    def _session_opened(self, record: Record, fields: dict[str, Any]) -> None:
+        bundle_id = fields["bundle_id"]
+        self._sessions[record.originator_id] = SessionRow(
+            id=record.originator_id,
+            account_id=UUID(fields["account_id"]),
+            bundle_id=None if bundle_id is None else UUID(bundle_id),
+            service=fields["service"],
+            status="active",
+            reserved=fields["reserved"],
+            charged=0,
+            opened_at_ms=fields["at_ms"],
+            started_at_ms=None,
+            ended_at_ms=None,
+            expires_at_ms=fields["expires_at_ms"],
+        )
+
+    def _session_clock_resumed(self, record: Record, fields: dict[str, Any]) -> None:
+        self._running.add(record.originator_id)
+        self._started(record.originator_id, fields["at_ms"])
+
+    def _session_clock_paused(self, record: Record, fields: dict[str, Any]) -> None:
+        self._running.discard(record.originator_id)
+
+    def _session_characters_spoken(self, record: Record, fields: dict[str, Any]) -> None:
+        self._started(record.originator_id, fields["at_ms"])
+
+    def _session_extended(self, record: Record, fields: dict[str, Any]) -> None:
+        row = self._sessions[record.originator_id]
+        self._sessions[row.id] = replace(
+            row,
+            reserved=row.reserved + fields["reserved"],
+            expires_at_ms=fields["expires_at_ms"],
+        )
+
+    def _session_closed(self, record: Record, fields: dict[str, Any]) -> None:
+        row = self._sessions[record.originator_id]
+        self._running.discard(row.id)
+        self._sessions[row.id] = replace(
+            row, status="settled", charged=fields["charged"], ended_at_ms=fields["at_ms"]
+        )
+
+    def _started(self, session_id: UUID, at_ms: int) -> None:
+        row = self._sessions[session_id]
+        if row.started_at_ms is None:
+            self._sessions[session_id] = replace(row, started_at_ms=at_ms)
+
+    def _payment_claimed(self, record: Record, fields: dict[str, Any]) -> None:
+        self._payments.add(record.originator_id)
+
+    def _payment_credited(self, record: Record, fields: dict[str, Any]) -> None:
+        self._payments.discard(record.originator_id)
+
+    def _payment_rejected(self, record: Record, fields: dict[str, Any]) -> None:
+        if fields["final"]:
+            self._payments.discard(record.originator_id)
