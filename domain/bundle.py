@@ -7,7 +7,6 @@ from uuid import UUID
 from eventsourcing.domain import AggregateCreated, event
 
 from domain.aggregate import LedgerAggregate, LedgerEvent, instant
-from domain.errors import ConflictingRequestError
 
 
 class Bundle(LedgerAggregate):
@@ -65,11 +64,6 @@ class Bundle(LedgerAggregate):
         self.request_hash = request_hash
         self.opened_at_ms = at_ms
         self.request_ids: set[str] = set()
-
-    def check_same(self, request_hash: str) -> None:
-        """Refuse another request under the key that opened this bundle."""
-        if request_hash != self.request_hash:
-            raise ConflictingRequestError(what="this Idempotency-Key")
 
     def extend(self, *, expires_at_ms: int, request_id: str, at_ms: int) -> None:
         """Note the extension; a request that was answered before changes nothing."""

@@ -7,6 +7,7 @@ GatewayError                        code, facts; the caller can act
 ├── PaymentUncertainError           the chain may have moved; ask again, never pay again
 ├── ConflictingRequestError         same key, other content
 ├── SessionOverError                session_id
+├── SessionOpenError                session_id
 ├── NotFoundError                   also what is not yours: existence is not confirmed
 ├── MalformedError                  where, expected, got
 ├── UnauthenticatedError            reason
@@ -103,6 +104,17 @@ class SessionOverError(GatewayError):
 
     def __str__(self) -> str:
         return f"Session {self.session_id} is over ({self.reason}); open a new one"
+
+
+@dataclass(eq=False)
+class SessionOpenError(GatewayError):
+    """The session has no bill yet: it is still open."""
+
+    code = "session_open"
+    session_id: str
+
+    def __str__(self) -> str:
+        return f"Session {self.session_id} is still open; end it first"
 
 
 @dataclass(eq=False)

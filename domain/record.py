@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,21 @@ def canonical(value: object) -> bytes:
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
     return text.encode("utf-8")
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def nesting(data: bytes) -> int:
+    """How many arrays and objects of a JSON text stand inside one another, at most."""
+    deepest = level = 0
+    for byte in _STRINGS.sub(b"", data):
+        if byte in b"[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif byte in b"]}":
+            level -= 1
+    return deepest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ def pieces(text: str, speakers: Callable[[], int] = lambda: 1) -> Iterator[str]:
         window = text[start : start + (room or PIECE_CHARS_MAX)]
         rest = len(text) - start
         if not room:
-            end = _first(window, whole=rest <= len(window))
+            end = _first(window, whole=rest <= len(window), alone=speakers() <= 1)
         elif rest <= min(PIECE_CHARS_MAX, room + LEFTOVER_CHARS_MAX):
             end = rest  # A last word or two, said alone, sounds like another sentence.
         else:
@@ -75,11 +75,15 @@ def _last(piece: str) -> str:
     return piece.rstrip().rstrip("\"'”’)]")[-1:]
 
 
-def _first(window: str, *, whole: bool) -> int:
-    """A short clause of two words or more, else one word, else a clause of up to eight."""
+def _first(window: str, *, whole: bool, alone: bool) -> int:
+    """A short clause of two words or more, else one word, else a clause of up to eight.
+
+    One word plays too short a time to make the next piece in while others speak.
+    """
     ends = sorted({*_ends(_SENTENCE, window), *_ends(_CLAUSE, window)})
     counted = [(len(window[:end].split()), end) for end in ends if end <= FIRST_CHARS_MAX]
-    short = [end for words, end in counted if words <= FIRST_WORDS_MAX]
+    least = 1 if alone else FIRST_WORDS_MIN
+    short = [end for words, end in counted if least <= words <= FIRST_WORDS_MAX]
     for words, end in counted:
         if words >= FIRST_WORDS_MIN and end <= FIRST_CHARS_FAST:
             return end

@@ -79,19 +79,23 @@ class Customer:
         self, method: str, path: str, body: dict[str, object] | None = None
     ) -> dict[str, Any]:
         """One signed request."""
+        headers = self.headers(method, path)
+        async with self._http.request(
+            method, self._url + path, json=body, headers=headers
+        ) as reply:
+            return _checked(reply.status, await reply.json())
+
+    def headers(self, method: str, path: str) -> dict[str, str]:
+        """The wallet's signature over method, path and now."""
         now = str(int(time.time()))
         text = f"{method}\n{path.partition('?')[0]}\n{now}"
         signature = self._wallet.sign_message(encode_defunct(text=text)).signature.hex()
-        headers = {
+        return {
             "Authorization": f"evm:0x{signature.removeprefix('0x')}",
             "X-Wallet-Address": self.address,
             "X-Wallet-Chain": "evm",
             "X-Timestamp": now,
         }
-        async with self._http.request(
-            method, self._url + path, json=body, headers=headers
-        ) as reply:
-            return _checked(reply.status, await reply.json())
 
     async def speak(self, ticket: dict[str, Any], text: str, *, voice: str) -> Spoken:
         """Have a sentence spoken; frames arrive as fast as one would listen."""

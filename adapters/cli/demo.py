@@ -19,6 +19,7 @@ import jiwer
 import numpy as np
 import soxr
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from adapters.bootstrap import Site, site
@@ -84,9 +85,10 @@ class _Story:
     @asynccontextmanager
     async def _started(self, settings: Settings) -> AsyncIterator[Site]:
         started = time.monotonic()
-        with self.console.status("1  starting the chain, the gateway and the engines"):
-            context = site(settings)
-            place = await context.__aenter__()
+        context = site(settings)
+        place = await self._wait(
+            1, "starting the chain, the gateway and the engines", context.__aenter__
+        )
         try:
             self._say(1, started, f"sandbox chain and gateway are up at {place.url}")
             yield place
@@ -188,7 +190,7 @@ class _Story:
             reserved, charged, refunded = (
                 int(row[f"{kind}_microcredits"]) for kind in ("reserved", "charged", "refunded")
             )
-            unit = "characters" if row["service"] == "tts" else "ms"
+            unit = "chars" if row["service"] == "tts" else "ms"
             table.add_row(
                 row["service"],
                 f"{row['used']} {unit}",
@@ -227,7 +229,14 @@ class _Story:
         return 0
 
     async def _wait(self, step: int, doing: str, work: Callable[[], Awaitable[T]]) -> T:
-        with self.console.status(f"{step}  {doing}"):
+        with Progress(
+            TextColumn(f"{step}  {doing}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        ) as bar:
+            bar.add_task("", total=None)
             return await work()
 
     def _say(self, step: int, started: float, text: str) -> None:

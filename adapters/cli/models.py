@@ -16,7 +16,7 @@ from adapters.config import Settings
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("models", help="fetch or list the weights of the engines")
     parser.add_argument("action", choices=("fetch", "list"))
-    parser.add_argument("ids", nargs="*", help="models by id (default: all)")
+    parser.add_argument("ids", nargs="*", help="models by id (default: what a gateway needs)")
     parser.add_argument(
         "--source",
         choices=("auto", "hub", "registry"),
@@ -55,7 +55,7 @@ def ensure_models(
     """Fetch what is missing, with a bar for each model; print what went wrong and return 1."""
     store = model_store(settings)
     try:
-        missing = store.missing(ids or store.ids)
+        missing = store.missing(ids or store.needed)
         if not missing:
             return 0
         with Progress(

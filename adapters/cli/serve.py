@@ -133,9 +133,9 @@ def _greet(place: Site) -> None:
 
 _SNIPPETS = """
 curl (the price of ten cents of credit):
-  curl -i {url}/v1/credits/purchase -H 'content-type: application/json' -d @- <<'JSON'
-  {{"wallet_address":"{address}","wallet_chain":"evm","amount_usd":0.1}}
-  JSON
+  curl -i {url}/v1/credits/purchase -H 'content-type: application/json' -d '{{
+    "wallet_address": "{address}",
+    "wallet_chain": "evm", "amount_usd": 0.1}}'
 
 TypeScript (npm i @dtelecom/x402-client viem@2.48.0):
   import {{ DtelecomGateway }} from "@dtelecom/x402-client";

@@ -128,8 +128,6 @@ class Body:
 
 async def read_body(request: web.Request) -> Body:
     """The request's JSON object; anything else is a `MalformedError`, too much of it a 413."""
-    if request.content_length is not None and request.content_length > BODY_BYTES_MAX:
-        raise web.HTTPRequestEntityTooLarge(BODY_BYTES_MAX, request.content_length)
     try:
         async with asyncio.timeout(BODY_WAIT_S):
             raw = await request.read()

@@ -23,6 +23,7 @@ from domain.errors import (
     PaymentUncertainError,
     RailDownError,
     RateLimitError,
+    SessionOpenError,
     SessionOverError,
     UnauthenticatedError,
 )
@@ -46,6 +47,7 @@ STATUS: dict[type[GatewayError], int] = {
     PaymentUncertainError: 503,
     RailDownError: 503,
     RateLimitError: 429,
+    SessionOpenError: 409,
     SessionOverError: 410,
     UnauthenticatedError: 401,
 }

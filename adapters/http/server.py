@@ -30,12 +30,13 @@ class _Connection(web.RequestHandler):
         if isinstance(exc, ConnectionError):
             # The client went away; the library ends the connection without a word.
             raise exc
-        if status >= 500:  # noqa: PLR2004 (the server's own failures start there)
+        ours = status >= 500  # noqa: PLR2004 (the server's own failures start there)
+        if ours:
             log.error("connection failed", exc_info=exc)
         if request.writer.output_size > 0:
             # Half an answer cannot become an error any more.
             raise ConnectionResetError
-        text = "Internal error" if status >= 500 else "The request is not HTTP we understand"  # noqa: PLR2004
+        text = "Internal error" if ours else "The request is not HTTP we understand"
         answer = plain_error(status, text)
         answer.force_close()
         return answer

@@ -20,6 +20,7 @@ from domain.errors import (
     PaymentUncertainError,
     RailDownError,
     RateLimitError,
+    SessionOpenError,
     SessionOverError,
     UnauthenticatedError,
 )
@@ -47,6 +48,7 @@ CODES: dict[type[GatewayError], int] = {
     PaymentRefusedError: 4402,
     NotFoundError: 4404,
     ConflictingRequestError: 4409,
+    SessionOpenError: 4409,
     SessionOverError: 4410,
     ConcurrencyLimitError: 4429,
     RateLimitError: 4429,

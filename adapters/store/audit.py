@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
+from eventsourcing.persistence import StoredEvent
+from eventsourcing.utils import get_topic
 
 from domain.aggregate import LedgerAggregate
 from domain.bill import BillError, concerns, statement
@@ -98,6 +99,13 @@ def _check_place(record: Record, found: Audit) -> None:
             expected=version,
             found=record.originator_version,
         )
+    if known is not None and record.topic.partition(".")[0] != get_topic(type(known)):
+        raise BrokenLedgerError(
+            record.position,
+            f"aggregate {record.originator_id}",
+            expected=f"an event of a {get_topic(type(known))}",
+            found=record.topic,
+        )
 
 
 def _check_content(record: Record, found: Audit, mapper: EventMapper) -> None:
@@ -115,13 +123,12 @@ def _check_content(record: Record, found: Audit, mapper: EventMapper) -> None:
                 state=record.state,
             )
         )
-        known = found.aggregates.get(record.originator_id)
-        replayed = project(known, [event])
+        replayed = project(found.aggregates.get(record.originator_id), [event])
     except UnknownEventError as unknown:
         raise BrokenLedgerError(
             record.position, "topic", expected="an event of this version", found=record.topic
         ) from unknown
-    except (MapperDeserialisationError, ValueError, AssertionError, KeyError) as damage:
+    except (ValueError, AssertionError, LookupError, AttributeError, TypeError) as damage:
         raise BrokenLedgerError(
             record.position, "content", expected=f"a valid {record.topic}", found=str(damage)[:200]
         ) from damage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,7 +95,7 @@ class HearingStream(Protocol):
         """Reset, then go on with other options; `MalformedError` for an unknown language."""
         ...
 
-    def events(self) -> AsyncIterator[Hearing]:
+    def events(self) -> AsyncGenerator[Hearing, None]:
         """Everything heard, until `close`."""
         ...
 
@@ -161,4 +161,4 @@ class Synthesizer(Protocol):
         """Return when these options can be spoken."""
         ...
 
-    def speak(self, text: str, options: VoiceOptions) -> AsyncIterator[SpeechChunk]: ...
+    def speak(self, text: str, options: VoiceOptions) -> AsyncGenerator[SpeechChunk, None]: ...

@@ -42,6 +42,24 @@ async def settle_session(gateway: Gateway, session_id: UUID, *, reason: str) -> 
     return session
 
 
+async def settle_spent(gateway: Gateway, session_id: UUID) -> Session:
+    """Settle a session if nothing of it is left or its time has passed; return it as it stands."""
+    now_ms = gateway.clock.now_ms()
+
+    def command(work: Work) -> Session:
+        session = work.session(session_id)
+        if not session.is_open or not session.is_spent(now_ms):
+            return session
+        reason = "expired" if now_ms >= session.expires_at_ms else "spent"
+        return close(work, session_id, reason, now_ms)
+
+    session = await gateway.books.run(command)
+    line = gateway.switchboard.line(session_id)
+    if line is not None and not session.is_open:
+        line.changed()
+    return session
+
+
 def close(work: Work, session_id: UUID, reason: str, at_ms: int) -> Session:
     """Close the session and settle its reservation, in one transaction."""
     session = work.session(session_id)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from domain.errors import MalformedError, SessionOverError
+from domain.errors import BusyError, MalformedError, SessionOverError
 from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.session import Session
 from domain.switchboard import Line
-from domain.use_cases.close_session import settle_session
+from domain.use_cases.close_session import settle_spent
 
 WARN_MS = (60_000, 10_000)
 
@@ -84,9 +85,9 @@ class Meter:
         if not self._session.is_open:
             raise SessionOverError(session_id=str(self.session_id), reason=self._session.reason)
 
-    async def stop(self) -> None:
-        """The connection is gone: record what was used; time stands still."""
-        await self._change(self._stop)
+    async def stop(self, at_ms: int | None = None) -> None:
+        """The connection is gone since `at_ms` (now): record what was used; time stands still."""
+        await self._change(self._stop, at_ms)
 
     async def catch_up(self) -> None:
         """Record durably what was used so far."""
@@ -102,21 +103,24 @@ class Meter:
         """Somebody extended or ended the session; look again."""
         self._wake.set()
 
-    async def watch(self) -> AsyncIterator[MeterNotice]:
-        """Beat durably, warn before the end, settle at it; runs until the session is over."""
-        warned_ms = self.remaining + 1
-        quantity = self._session.quantity
+    async def watch(self) -> AsyncGenerator[MeterNotice, None]:
+        """Beat durably, warn before the end, settle at it; runs until the session is over.
+
+        A ledger that is busy is asked again; meanwhile what is known here counts.
+        """
+        known = self._session
+        warned_ms = self._left_ms(self._gateway.clock.now_ms()) + 1
         while True:
-            await self._refresh()
+            await self._beat()
             session, now_ms = self._session, self._gateway.clock.now_ms()
             if not session.is_open:
                 yield Over(session.reason, session.used, session.charged.value)
                 return
             if self.remaining == 0 or session.is_spent(now_ms):
-                await self._settle(now_ms)
+                await self._settle()
                 continue
-            if session.quantity > quantity:
-                quantity, warned_ms = session.quantity, self.remaining + 1
+            if (session.quantity, session.expires_at_ms) != (known.quantity, known.expires_at_ms):
+                known, warned_ms = session, self._left_ms(now_ms) + 1
                 yield Extended(self.remaining, session.expires_at_ms)
             due_ms = next((w for w in WARN_MS[::-1] if self._left_ms(now_ms) <= w), None)
             if due_ms is not None and due_ms < warned_ms:
@@ -124,12 +128,19 @@ class Meter:
                 yield TimeLow(self._left_ms(now_ms))
             await self._sleep(now_ms)
 
-    async def _settle(self, now_ms: int) -> None:
-        await self.catch_up()
-        expired = now_ms >= self._session.expires_at_ms
-        self._session = await settle_session(
-            self._gateway, self.session_id, reason="expired" if expired else "spent"
-        )
+    async def _beat(self) -> None:
+        try:
+            await self.catch_up()
+        except BusyError as busy:
+            await self._gateway.clock.sleep_until(
+                self._gateway.clock.now_ms() + busy.retry_after_ms
+            )
+
+    async def _settle(self) -> None:
+        """Settle what is spent; an extension that came first is seen, and goes on."""
+        await self._beat()
+        with suppress(BusyError):
+            self._session = await settle_spent(self._gateway, self.session_id)
 
     def _left_ms(self, now_ms: int) -> int:
         """Time until the session ends by itself: paid time for clocks, validity for characters."""
@@ -152,9 +163,6 @@ class Meter:
             knock.cancel()
             self._wake.clear()
 
-    async def _refresh(self) -> None:
-        await self._change(self._record)
-
     def _record(self, session: Session, at_ms: int) -> None:
         if session.tariff.unit == "character":
             session.speak(self._spoken, at_ms=at_ms)
@@ -167,8 +175,8 @@ class Meter:
         else:
             session.pause(self._connection_id, at_ms=at_ms)
 
-    async def _change(self, change: _Change) -> None:
-        now_ms = self._gateway.clock.now_ms()
+    async def _change(self, change: _Change, at_ms: int | None = None) -> None:
+        now_ms = self._gateway.clock.now_ms() if at_ms is None else at_ms
 
         def command(work: Work) -> Session:
             session = work.session(self.session_id)
@@ -201,12 +209,12 @@ async def connect_session(
 
     await gateway.books.run(command)
     previous = gateway.switchboard.connect(key.session_id, line)
-    if previous is not None:
-        # Its usage must be in the ledger before the newer connection counts on.
-        await previous.taken_over()
     try:
+        if previous is not None:
+            # Its usage must be in the ledger before the newer connection counts on.
+            await previous.taken_over()
         session = await gateway.books.run(command)
-    except SessionOverError:
+    except BaseException:
         gateway.switchboard.disconnect(key.session_id, line)
         raise
     return Meter(gateway, session, connection_id)

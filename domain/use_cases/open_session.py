@@ -13,13 +13,15 @@ from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.ports.keys import SessionKey
 from domain.ports.private import SessionDetails
-from domain.ports.rooms import Join
+from domain.ports.rooms import Join, RoomTicket
 from domain.pricing import UNITS
 from domain.record import canonical
 from domain.session import Order, Session
 
 # A room server allows no clock skew when it checks `nbf`.
 _TOKEN_SKEW_MS = 10_000
+# Opened at, expires at.
+_Window = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,14 @@ async def _open(
         )
         for session_id, request in zip(session_ids, requests, strict=True)
     }
+    # Rooms before money: where no node will have the participant, nothing is reserved.
+    rooms = {
+        session_id: await _room(
+            gateway, session_id, details[session_id], opening.window, request.client_ip
+        )
+        for session_id, request in zip(session_ids, requests, strict=True)
+        if request.service == "webrtc"
+    }
     # Names first: a crash in between leaves a name without a session, which costs nobody anything.
     known = await gateway.details.find(session_ids)
     await gateway.details.put(details | known)
@@ -125,7 +135,12 @@ async def _open(
         raise
     return tuple(
         [
-            await issue_ticket(gateway, session, request_ip=request.client_ip)
+            await issue_ticket(
+                gateway,
+                session,
+                request_ip=request.client_ip,
+                room=rooms.get(session.id) if _window(session) == opening.window else None,
+            )
             for session, request in zip(sessions, requests, strict=True)
         ]
     )
@@ -147,7 +162,7 @@ class _Opening:
         if repeated:
             return repeated
         account.check_room(self.gateway.terms.units_max)
-        lifetime_ms = max(self._lifetime_ms(request) for request in self.requests)
+        _, expires_at_ms = self.window
         sessions = []
         for session_id, request in zip(self.session_ids, self.requests, strict=True):
             order = Order(
@@ -155,7 +170,7 @@ class _Opening:
                 tariff=self.gateway.price_book.tariff(request.service),
                 price_book=self.gateway.price_book.version,
                 quantity=request.quantity,
-                expires_at_ms=self.at_ms + lifetime_ms,
+                expires_at_ms=expires_at_ms,
             )
             account.reserve(
                 order.price,
@@ -180,7 +195,7 @@ class _Opening:
                     bundle_id=self.bundle_id,
                     account_id=self.account_id,
                     session_ids=self.session_ids,
-                    expires_at_ms=self.at_ms + lifetime_ms,
+                    expires_at_ms=expires_at_ms,
                     request_hash=self.request_hash,
                     at_ms=self.at_ms,
                 )
@@ -206,6 +221,11 @@ class _Opening:
             return work.find(Session, self.bundle_id) is not None
         return work.find(Bundle, self.session_ids[0]) is not None
 
+    @property
+    def window(self) -> _Window:
+        """From when until when the sessions are valid, if this opens them."""
+        return self.at_ms, self.at_ms + max(self._lifetime_ms(r) for r in self.requests)
+
     def _lifetime_ms(self, request: SessionRequest) -> int:
         if UNITS[request.service] == "ms":
             return request.quantity + self.gateway.terms.pause_allowance_ms
@@ -213,23 +233,16 @@ class _Opening:
         return self.gateway.terms.tts_lifetime_ms if len(self.requests) == 1 else 0
 
 
-async def issue_ticket(gateway: Gateway, session: Session, *, request_ip: str = "") -> Ticket:
-    """A token for an open session, good until it expires."""
+async def issue_ticket(
+    gateway: Gateway, session: Session, *, request_ip: str = "", room: RoomTicket | None = None
+) -> Ticket:
+    """A token for an open session, good until it expires; `room` is one that was got before."""
     details = (await gateway.details.find([session.id])).get(
         session.id, SessionDetails(server_url="")
     )
     if session.service == "webrtc":
-        room = await gateway.rooms.ticket(
-            Join(
-                session_id=str(session.id),
-                room_name=details.room_name,
-                identity=details.identity,
-                metadata=details.metadata,
-                not_before_ms=session.opened_at_ms - _TOKEN_SKEW_MS,
-                expires_at_ms=session.expires_at_ms,
-            ),
-            client_ip=request_ip,
-        )
+        if room is None:
+            room = await _room(gateway, session.id, details, _window(session), request_ip)
         token, url = room.token, room.ws_url
         await gateway.details.put({session.id: replace(details, server_url=url)})
     else:
@@ -251,6 +264,27 @@ async def issue_ticket(gateway: Gateway, session: Session, *, request_ip: str = 
         quantity=session.quantity,
         expires_at_ms=session.expires_at_ms,
     )
+
+
+async def _room(
+    gateway: Gateway, session_id: UUID, details: SessionDetails, window: _Window, client_ip: str
+) -> RoomTicket:
+    opened_at_ms, expires_at_ms = window
+    return await gateway.rooms.ticket(
+        Join(
+            session_id=str(session_id),
+            room_name=details.room_name,
+            identity=details.identity,
+            metadata=details.metadata,
+            not_before_ms=opened_at_ms - _TOKEN_SKEW_MS,
+            expires_at_ms=expires_at_ms,
+        ),
+        client_ip=client_ip,
+    )
+
+
+def _window(session: Session) -> _Window:
+    return session.opened_at_ms, session.expires_at_ms
 
 
 def check_capacity(gateway: Gateway, requests: Sequence[SessionRequest]) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from domain.audit import bill_document
 from domain.bill import concerns
-from domain.errors import MalformedError
+from domain.errors import SessionOpenError
 from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.price_list import PublishedPriceBook
@@ -23,9 +23,7 @@ async def read_bill(gateway: Gateway, account_id: UUID, session_id: UUID) -> dic
 
     session = await gateway.books.run(command)
     if session.is_open:
-        raise MalformedError(
-            where="session", expected="a session that has ended", got="one that is still open"
-        )
+        raise SessionOpenError(session_id=str(session.id))
     book_id = PublishedPriceBook.create_id(session.price_book)
     history = await gateway.books.history([session.id, session.account_id, book_id])
     own = (session.id, book_id)

@@ -10,7 +10,7 @@ from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.payment import Payment
 from domain.ports.payments import Absent, Settled
-from domain.use_cases.close_session import settle_session
+from domain.use_cases.close_session import settle_spent
 from domain.use_cases.purchase_credits import credit, finish_payment, proof_of, rail_named
 
 
@@ -57,7 +57,10 @@ async def settle_due_sessions(gateway: Gateway) -> int:
     """Settle sessions whose time to be used has passed."""
     due = await gateway.views.sessions_due(gateway.clock.now_ms())
     for session_id in due:
-        await settle_session(gateway, session_id, reason="expired")
+        line = gateway.switchboard.line(session_id)
+        if line is not None:
+            await line.catch_up()
+        await settle_spent(gateway, session_id)
     return len(due)
 
 

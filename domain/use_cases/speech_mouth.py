@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import cast
 
 from domain.errors import GatewayError, MalformedError
 from domain.ports.clock import Clock
@@ -163,11 +162,7 @@ class Mouth:
         while True:
             text = await waiting.get()
             await begun.put(text)
-            # The port promises that closing the iterator abandons the rest: it is a generator.
-            spoken = cast(
-                "AsyncGenerator[SpeechChunk, None]",
-                self._synthesizer.speak(text.text, text.options),
-            )
+            spoken = self._synthesizer.speak(text.text, text.options)
             try:
                 async with aclosing(spoken) as chunks:
                     async for chunk in chunks:

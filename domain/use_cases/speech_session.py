@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, cast
+from typing import Protocol
 from uuid import UUID
 
 from domain.errors import (
@@ -19,11 +19,12 @@ from domain.errors import (
 )
 from domain.gateway import Gateway
 from domain.ports.speech import VoiceOptions
-from domain.use_cases.meter import Extended, Meter, MeterNotice, Over, connect_session
+from domain.use_cases.meter import Extended, Meter, Over, connect_session
 from domain.use_cases.speech_ear import Ear
 from domain.use_cases.speech_messages import (
     ExtensionShown,
     Farewell,
+    Heard,
     Inbound,
     Left,
     ListenAsked,
@@ -39,6 +40,7 @@ from domain.use_cases.speech_messages import (
     TooLarge,
 )
 from domain.use_cases.speech_mouth import Mouth
+from domain.use_cases.speech_patience import Patience
 
 OPENING_MS_MAX = 10_000
 # A clock that a full ledger does not let us stop for so long is left to the reconciler.
@@ -85,6 +87,7 @@ class SpeechSession:
         self._stopped = asyncio.Event()
         self._meter: Meter | None = None
         self._role: _Role | None = None
+        self._patience: Patience | None = None
         self._tasks: asyncio.TaskGroup
         self._parts: set[asyncio.Task[None]] = set()
 
@@ -199,6 +202,9 @@ class SpeechSession:
         await self._say_ready(meter, role.language)
         role.start(self._begin)
         self._begin(lambda: self._watch(meter, role))
+        if isinstance(role, Ear):
+            self._patience = Patience(meter, self._gateway.clock)
+            self._begin(self._patience.watch)
 
     async def _connect(self, token: str, *, service: str) -> Meter:
         # Known before the line is connected, so that every way out takes the line out again.
@@ -238,6 +244,9 @@ class SpeechSession:
                     await self._look_again(meter, session_key)
                 case Misheard(refusal):
                     raise refusal
+                case Heard() if self._patience is not None:
+                    async with self._patience.waiting():
+                        await role.take(message)
                 case _:
                     await role.take(message)
         except GatewayError as refusal:
@@ -252,21 +261,11 @@ class SpeechSession:
                 got="a key of another session",
             )
         await meter.catch_up()
-        meter.changed()
         await self._say(Extended(meter.remaining, meter.expires_at_ms))
 
     async def _watch(self, meter: Meter, role: _Role) -> None:
-        """Pass on what the meter says until the session is over; a full ledger is asked again."""
-        clock = self._gateway.clock
-        while not self._leaving.is_set():
-            try:
-                await self._pass_on(meter, role)
-            except BusyError as busy:
-                await clock.sleep_until(clock.now_ms() + busy.retry_after_ms)
-
-    async def _pass_on(self, meter: Meter, role: _Role) -> None:
-        notices = cast("AsyncGenerator[MeterNotice, None]", meter.watch())
-        async with aclosing(notices):
+        """Pass on what the meter says until the session is over."""
+        async with aclosing(meter.watch()) as notices:
             async for notice in notices:
                 if not isinstance(notice, Over):
                     await self._say(notice)

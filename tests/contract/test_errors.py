@@ -23,6 +23,7 @@ from domain.errors import (
     PaymentUncertainError,
     RailDownError,
     RateLimitError,
+    SessionOpenError,
     SessionOverError,
     UnauthenticatedError,
 )
@@ -43,6 +44,7 @@ SAMPLES: tuple[GatewayError, ...] = (
     PaymentUncertainError(rail="x402", reference="0xabc"),
     RailDownError(rail="x402"),
     RateLimitError(limit=5, retry_after_ms=1_001),
+    SessionOpenError(session_id="s"),
     SessionOverError(session_id="s", reason="spent"),
     UnauthenticatedError("The signature is wrong"),
 )

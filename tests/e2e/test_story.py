@@ -22,7 +22,7 @@ def test_the_demo_ends_in_verified(tmp_path: Path) -> None:
         check=False,
     )
 
-    print(done.stdout)  # noqa: T201 (the story is worth reading in a test's output)
+    print(done.stdout)
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().splitlines()[-1].startswith("VERIFIED")
     assert "NOT VERIFIED statement.totals" in done.stdout

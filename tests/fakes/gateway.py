@@ -14,6 +14,7 @@ from domain.errors import NoCapacityError
 from domain.gateway import Gateway, Terms
 from domain.ledger import Work
 from domain.money import Microcredits
+from domain.ports.payments import PaymentRail
 from domain.ports.speech import (
     EngineTraits,
     HearingOptions,
@@ -70,6 +71,7 @@ class House:
     rooms: PaperRooms = field(default_factory=PaperRooms)
     ear: Any = field(default_factory=MuteEar)
     mouth: Any = field(default_factory=MuteMouth)
+    more_rails: tuple[PaymentRail, ...] = ()
 
     def __post_init__(self) -> None:
         self.books = MemoryBooks(on_commit=self.views.apply)
@@ -82,7 +84,7 @@ class House:
             log=MemoryLog(self.books.records),
             clock=self.clock,
             keys=Ed25519SessionKeys(SESSION_KEYS_SEED, issuer="http://gateway.test"),
-            rails=(self.rail,),
+            rails=(self.rail, *self.more_rails),
             rooms=self.rooms,
             transcriber=self.ear,
             synthesizer=self.mouth,

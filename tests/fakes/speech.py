@@ -39,7 +39,8 @@ _LANGUAGES = frozenset({"auto", "en", "es"})
 class DirectedStream:
     """A `HearingStream`: `heard` is the audio taken; `say` makes it hear something.
 
-    Faults: `taking` is an event that `hear` waits for; `break_down` fails it.
+    Faults: `taking` is an event that `hear` waits for, `winding_down` one that the end of `events`
+    does; `break_down` fails it.
     """
 
     def __init__(self, options: HearingOptions) -> None:
@@ -50,6 +51,8 @@ class DirectedStream:
         self.closed = False
         self.taking = asyncio.Event()
         self.taking.set()
+        self.winding_down = asyncio.Event()
+        self.winding_down.set()
         self._events: asyncio.Queue[Hearing | Exception | None] = asyncio.Queue()
 
     def say(self, event: Hearing) -> None:
@@ -76,10 +79,13 @@ class DirectedStream:
         self.options = options
 
     async def events(self) -> AsyncGenerator[Hearing, None]:
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, Exception):
-                raise event
-            yield event
+        try:
+            while (event := await self._events.get()) is not None:
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            await self.winding_down.wait()
 
     async def close(self) -> None:
         self.closed = True
@@ -108,8 +114,9 @@ class DirectedTranscriber:
 class DirectedSynthesizer:
     """A `Synthesizer`: a chunk a word, `ms_per_character` of audio whose bytes are its number.
 
+    An ellipsis has no sound.
     `asked` are the texts it began, `made` the chunks. `refusal` comes before the first chunk,
-    `failure` before the next; `pace` is an event each chunk waits for.
+    `failure` instead of the next after `fails_after`; `pace` is an event each chunk waits for.
     """
 
     traits = EngineTraits(
@@ -123,6 +130,7 @@ class DirectedSynthesizer:
         self.closed = 0
         self.refusal: GatewayError | None = None
         self.failure: Exception | None = None
+        self.fails_after = 0
         self.pace = asyncio.Event()
         self.pace.set()
 
@@ -137,12 +145,13 @@ class DirectedSynthesizer:
         if self.refusal is not None:
             raise self.refusal
         try:
-            for word in _words(text):
+            for number, word in enumerate(_words(text)):
                 await self.pace.wait()
-                if self.failure is not None:
+                if self.failure is not None and number >= self.fails_after:
                     raise self.failure
                 self.made.append(word)
-                size = len(word) * self.ms_per_character * PCM_BYTES_PER_MS
+                sounding = 0 if word.strip() == "…" else len(word)
+                size = sounding * self.ms_per_character * PCM_BYTES_PER_MS
                 yield SpeechChunk(word, bytes([len(self.made) % 255 or 255]) * size)
         finally:
             self.closed += 1

@@ -134,6 +134,11 @@ class Street:
         return await self.call("GET", path, wallet=wallet or self.alice)
 
     @property
+    def resources(self) -> list[web.AbstractResource]:
+        """The paths the application answers."""
+        return list(self._runner.app.router.resources())
+
+    @property
     def connections(self) -> int:
         """How many sockets are open at the gateway's side."""
         server = self._runner.server

@@ -1,6 +1,6 @@
 """Seeded lives of a gateway: customers, crashes, lost answers, full disks, jumping clocks.
 
-    python -m tests.property.simulation --seed 7 --runs 100
+    python -m tests.simulate --seed 7 --runs 100
 
 A seed decides everything that happens and when, so a failing one fails again. Domain, owner, log
 and lists are the real ones on a real file; the chain and the time are played.
@@ -8,7 +8,6 @@ and lists are the real ones on a real file; the chain and the time are played.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
 import tempfile
@@ -31,7 +30,7 @@ from domain.postings import TrialBalance
 from domain.session import Session
 from domain.use_cases.close_session import end_session, settle_session
 from domain.use_cases.extend_session import extend_bundle, extend_session
-from domain.use_cases.meter import Meter, connect_session
+from domain.use_cases.meter import connect_session
 from domain.use_cases.open_session import SessionRequest, Ticket, open_bundle, open_session
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.purchase_credits import Purchases
@@ -41,48 +40,12 @@ from tests.fakes.disk import Disk
 from tests.fakes.log import SIGNER_KEY
 from tests.fakes.rail import CashRail
 from tests.fakes.stored_house import StoredHouse, stored_house
+from tests.property.lives import Life, Wire
 
 STEPS = 120
 WALLETS = tuple(f"0x{n:040x}" for n in range(1, 5))
 PURSE = 10**9
 HEARTBEAT_MS = 10_000
-
-
-class Wire:
-    """A connection as the switchboard sees it."""
-
-    def __init__(self) -> None:
-        self.meter: Meter | None = None
-
-    async def catch_up(self) -> None:
-        if self.meter is not None:
-            await self.meter.catch_up()
-
-    async def taken_over(self) -> None:
-        if self.meter is not None:
-            await self.meter.stop()
-            self.meter = None
-
-    def changed(self) -> None:
-        if self.meter is not None:
-            self.meter.changed()
-
-
-@dataclass
-class Life:
-    """What one session went through, as an onlooker with a stopwatch would have it."""
-
-    ticket: Ticket
-    account_id: UUID
-    wire: Wire | None = None
-    since_ms: int = 0
-    intervals: list[tuple[int, int]] = field(default_factory=list)
-    crashes: int = 0
-    spoken: int = 0
-
-    def connected_ms(self, until_ms: int) -> int:
-        """How long it was connected before then."""
-        return sum(max(0, min(end, until_ms) - start) for start, end in self.intervals)
 
 
 @dataclass
@@ -422,25 +385,3 @@ def simulate(seed: int) -> Counter[str]:
     """One seed, from an empty folder to the last audit."""
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(Simulation(seed, Path(folder)).run())
-
-
-def main() -> None:
-    """Run a range of seeds; the first that fails is named and can be run alone."""
-    parser = argparse.ArgumentParser(description="seeded lives of a gateway")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=50)
-    options = parser.parse_args()
-    seen: Counter[str] = Counter()
-    for seed in range(options.seed, options.seed + options.runs):
-        try:
-            seen += simulate(seed)
-        except BaseException:
-            print(f"seed {seed} failed; again: make simulate SEED={seed} RUNS=1")  # noqa: T201
-            raise
-    for name, count in sorted(seen.items()):
-        print(f"{count:>8} {name}")  # noqa: T201
-    print(f"{options.runs} runs passed, 0 failed")  # noqa: T201
-
-
-if __name__ == "__main__":
-    main()

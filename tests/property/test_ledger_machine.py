@@ -31,7 +31,6 @@ from domain.gateway import Terms
 from domain.ledger import Work
 from domain.money import Microcredits
 from domain.ports.payments import Proof, Purchase
-from domain.postings import TrialBalance
 from domain.session import Session
 from domain.use_cases.close_session import end_bundle, end_session
 from domain.use_cases.extend_session import extend_bundle, extend_session
@@ -41,6 +40,7 @@ from domain.use_cases.purchase_credits import Purchases
 from domain.use_cases.reconcile import reconcile
 from tests.fakes.stored import replay_all
 from tests.fakes.stored_house import stored_house
+from tests.property.ledger_checks import check_books, check_lists
 
 T = TypeVar("T")
 WALLETS = ["0x" + digit * 40 for digit in "abc"]
@@ -302,68 +302,17 @@ class LedgerLife(RuleBasedStateMachine):
     @invariant()
     def the_books_balance_and_the_replay_agrees(self) -> None:
         records = self.stored.records()
-        books, bought, charged = TrialBalance(), 0, 0
-        for record in records:
-            assert books.post(record) == ()
-            assert books.total == 0
-        aggregates = replay_all(records)
+        aggregates = check_books(records, bought=sum(self.bought.values()), units_max=UNITS_MAX)
 
-        assert [record.position for record in records] == list(range(1, len(records) + 1))
         assert self.stored.owner.position == len(records)
         for aggregate_id, aggregate in aggregates.items():
-            held = self.do(self.gateway.books.run(partial(fetch, aggregate_id=aggregate_id)))
-            assert held == aggregate
-        for account in accounts(aggregates):
-            wallet = f"wallet:{account.id}"
-            assert books.balances[f"{wallet}:available"] == account.available.value
-            assert books.balances[f"{wallet}:reserved"] == sum(
-                amount.value for amount in account.reserved.values()
-            )
-            open_ids = {
-                s.id for s in sessions(aggregates) if s.account_id == account.id and s.is_open
-            }
-            assert set(account.reserved) == open_ids
-            assert account.units_open <= UNITS_MAX
-        for session in sessions(aggregates):
-            if session.is_open:
-                held_for = aggregates[session.account_id]
-                assert isinstance(held_for, Account)
-                assert held_for.reserved[session.id] == session.reserved
-        bought = -sum(v for k, v in books.balances.items() if k.startswith("world:"))
-        charged = sum(v for k, v in books.balances.items() if k.startswith("revenue:"))
-        assert bought == sum(self.bought.values())
-        assert bought == charged + sum(a.balance.value for a in accounts(aggregates))
-        assert charged == sum(s.charged.value for s in sessions(aggregates))
+            fetching = self.gateway.books.run(partial(fetch, aggregate_id=aggregate_id))
+            assert self.do(fetching) == aggregate
 
     @invariant()
     def the_lists_agree(self) -> None:
         self.do(self.gateway.views.caught_up(self.stored.owner.position))
-        aggregates = replay_all(self.stored.records())
-        running = set(self.do(self.gateway.views.sessions_running()))
-
-        assert running == {s.id for s in sessions(aggregates) if s.is_running}
-        for account in accounts(aggregates):
-            rows = self.do(self.gateway.views.transactions(account.id, limit=10_000, offset=0))
-            assert sum(row.amount for row in rows) == account.available.value
-            assert not rows or rows[0].balance_after == account.available.value
-            listed = self.do(
-                self.gateway.views.sessions(account.id, limit=10_000, offset=0, status=None)
-            )
-            assert {
-                (r.id, r.status, r.reserved, r.charged, r.started_at_ms, r.ended_at_ms)
-                for r in listed
-            } == {
-                (
-                    s.id,
-                    "active" if s.is_open else "settled",
-                    s.reserved.value,
-                    s.charged.value,
-                    s.started_at_ms,
-                    s.closed_at_ms,
-                )
-                for s in sessions(aggregates)
-                if s.account_id == account.id
-            }
+        self.do(check_lists(self.gateway.views, replay_all(self.stored.records())))
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(coroutine)
@@ -399,14 +348,6 @@ class LedgerLife(RuleBasedStateMachine):
 
 def account_id(wallet: str) -> UUID:
     return Account.create_id("evm", wallet)
-
-
-def accounts(aggregates: dict[UUID, Any]) -> list[Account]:
-    return [a for a in aggregates.values() if isinstance(a, Account)]
-
-
-def sessions(aggregates: dict[UUID, Any]) -> list[Session]:
-    return [a for a in aggregates.values() if isinstance(a, Session)]
 
 
 def fetch(work: Work, aggregate_id: UUID) -> object:

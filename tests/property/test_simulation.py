@@ -19,6 +19,6 @@ def test_no_coin_is_lost_or_doubled(seed: int) -> None:
 
 def test_no_coin_is_lost_or_doubled_on_a_fresh_seed() -> None:
     seed = secrets.randbelow(10**6)
-    print(f"seed {seed}; again: make simulate SEED={seed} RUNS=1")  # noqa: T201 (shown on failure)
+    print(f"seed {seed}; again: make simulate SEED={seed} RUNS=1")
 
     simulate(seed)

@@ -123,6 +123,7 @@ def test_a_misspelt_name_is_refused_with_the_name_that_was_meant() -> None:
         ("PAYPHONE_PUBLIC_URL", "https://"),
         ("PAYPHONE_PUBLIC_URL", "https://gate way.test"),
         ("PAYPHONE_PUBLIC_URL", "https://gateway.test:port"),
+        ("PAYPHONE_PUBLIC_URL", "https://gateway.test/#part"),
         ("PAYPHONE_PUBLIC_URL", "https://[::1"),
         ("PAYPHONE_STT_URL", "https://stt.test/v1/stream"),
         ("PAYPHONE_TTS_URL", "wss://tts.test"),

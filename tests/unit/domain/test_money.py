@@ -77,6 +77,7 @@ def test_dollars_written_read_back_equal(amount: Microcredits) -> None:
     ],
 )
 def test_dollars_are_read_in_any_plain_spelling(text: str, value: int) -> None:
+    """B13."""
     assert Microcredits.from_usd(text) == Microcredits(value)
 
 
@@ -108,5 +109,6 @@ def test_dollars_are_read_in_any_plain_spelling(text: str, value: int) -> None:
     ],
 )
 def test_anything_else_is_not_an_amount_of_dollars(text: str) -> None:
+    """B13."""
     with pytest.raises(ValueError, match="expected a dollar amount with at most 6 decimal places"):
         Microcredits.from_usd(text)

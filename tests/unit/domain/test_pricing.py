@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from fractions import Fraction
 from math import ceil
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from domain.money import Microcredits
 from domain.pricing import DEFAULT_PRICE_BOOK, QUANTITY_MAX, PriceBook, Tariff
 from tests.strategies import price_books, quantities, tariffs
 
+BILLING = Path(__file__).parents[3] / "specs" / "billing.md"
 STT, TTS, WEBRTC = (DEFAULT_PRICE_BOOK.tariff(name) for name in ("stt", "tts", "webrtc"))
 
 
@@ -48,6 +51,22 @@ def test_two_halves_never_cost_less_than_the_whole(tariff: Tariff, one: int, two
 def test_the_default_rates_are_the_promised_ones(tariff: Tariff, quantity: int, price: int) -> None:
     """B2."""
     assert tariff.price(quantity) == Microcredits(price)
+
+
+def promised() -> list[tuple[str, int, int]]:
+    """The worked prices of the spec: service, quantity, µcr."""
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \|", BILLING.read_text("utf-8"), re.MULTILINE)
+    return [(service, int(quantity), int(price)) for service, quantity, price in rows]
+
+
+def test_the_spec_has_worked_prices() -> None:
+    assert {service for service, _, _ in promised()} == {"stt", "tts", "webrtc"}
+
+
+@pytest.mark.parametrize(("service", "quantity", "price"), promised())
+def test_the_worked_prices_of_the_spec_are_right(service: str, quantity: int, price: int) -> None:
+    """B1, B2."""
+    assert DEFAULT_PRICE_BOOK.tariff(service).price(quantity) == Microcredits(price)
 
 
 @pytest.mark.parametrize("quantity", [-1, QUANTITY_MAX + 1])

@@ -189,6 +189,40 @@ async def test_an_engine_that_breaks_bills_only_what_was_begun(
     assert await used_by(house, ticket) == len("immediately")
 
 
+async def test_a_text_refused_in_its_middle_ends_with_its_last_whole_frame(
+    house: House, mouth: DirectedSynthesizer, ticket: Ticket
+) -> None:
+    mouth.ms_per_character = 7
+    mouth.fails_after = 1
+    mouth.failure = NoCapacityError(service="tts")
+    peer = await speaking(house, ticket)
+
+    await peer.ask(say("hello you"))
+    await house.clock.advance(LONG_MS)
+
+    assert kinds(peer.told) == ["Ready", "SpeakingBegun", "Spoken", "Refused"]
+    assert len(peer.told_of(Spoken)) == 1
+    assert await used_by(house, ticket) == len("hello")
+
+
+async def test_a_text_without_sound_is_done_and_free(house: House, ticket: Ticket) -> None:
+    peer = await speaking(house, ticket)
+
+    await peer.ask(say("…"))
+
+    assert kinds(peer.told) == ["Ready", "SpeakingBegun", "SpeakingDone"]
+    assert await used_by(house, ticket) == 0
+
+
+async def test_a_piece_without_sound_is_free(house: House, ticket: Ticket) -> None:
+    peer = await speaking(house, ticket)
+
+    await peer.ask(say("ab … cd"))
+    await house.clock.advance(LONG_MS)
+
+    assert await used_by(house, ticket) == len("ab") + len(" cd")
+
+
 async def test_a_dropped_connection_bills_only_what_was_begun(house: House, ticket: Ticket) -> None:
     peer = await speaking(house, ticket)
     await peer.ask(say("a" * 30 + " " + "b" * 30))
@@ -197,6 +231,17 @@ async def test_a_dropped_connection_bills_only_what_was_begun(house: House, tick
     await house.clock.advance(LONG_MS)
 
     assert await used_by(house, ticket) == 30
+
+
+async def test_a_connection_that_takes_over_knows_what_the_older_one_spoke(
+    house: House, ticket: Ticket
+) -> None:
+    older = await speaking(house, ticket)
+    await older.ask(say("a" * 30))
+
+    newer = await speaking(house, ticket)
+
+    assert newer.told_of(Ready)[0].remaining == 970
 
 
 async def test_a_second_connection_counts_on(house: House, ticket: Ticket) -> None:

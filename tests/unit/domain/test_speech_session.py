@@ -1,22 +1,20 @@
-"""The clock of a live connection (B4, B5, B8, B9), and who pays when something breaks (B10)."""
+"""The clock of a live connection: it starts, pauses, warns and ends (B4, B5, B8, B9)."""
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import replace
 
 import pytest
 
 from domain.errors import (
-    LedgerDownError,
     MalformedError,
     SessionOverError,
 )
-from domain.ports.speech import SpeechStarted
+from domain.switchboard import Switchboard
 from domain.use_cases.close_session import end_session
 from domain.use_cases.extend_session import extend_session
 from domain.use_cases.meter import Extended, Over, TimeLow
 from domain.use_cases.open_session import Ticket
-from domain.use_cases.speech_ear import EngineStoppedError
 from domain.use_cases.speech_messages import (
     ExtensionShown,
     Left,
@@ -25,7 +23,6 @@ from domain.use_cases.speech_messages import (
     Ready,
     Refused,
     Rejected,
-    ShuttingDown,
     TakenOver,
 )
 from tests.fakes.clock import settle
@@ -224,6 +221,21 @@ async def test_a_shown_extension_answers_what_the_ledger_says(house: House, tick
     assert peer.told_of(Extended) == [Extended(5 * MINUTE_MS - 1_000, ticket.expires_at_ms)]
 
 
+async def test_an_extension_bought_elsewhere_counts_once_it_is_shown(house: House) -> None:
+    elsewhere = replace(house.gateway, switchboard=Switchboard())
+    ticket = await buy(house, "stt", MINUTE_MS)
+    peer = await listening(house, ticket)
+    session = await session_of(house, ticket.session_id)
+    await house.clock.advance(1_000)
+    extended = await extend_session(
+        elsewhere, session.account_id, session.id, service="stt", quantity=MINUTE_MS
+    )
+
+    await peer.ask(ExtensionShown(extended.token))
+
+    assert peer.told_of(Extended) == [Extended(119_000, extended.expires_at_ms)]
+
+
 async def test_a_shown_key_of_another_session_is_refused_and_the_connection_stays(
     house: House, ticket: Ticket
 ) -> None:
@@ -235,145 +247,3 @@ async def test_a_shown_key_of_another_session_is_refused_and_the_connection_stay
     (refused,) = peer.told_of(Refused)
     assert isinstance(refused.refusal, MalformedError)
     assert peer.told[-1] == Pong()
-
-
-# What breaks: nobody pays for our faults.
-
-
-async def test_an_engine_that_breaks_stops_the_clock(
-    house: House, ear: DirectedTranscriber, ticket: Ticket
-) -> None:
-    peer = await listening(house, ticket)
-    await house.clock.advance(2_000)
-    ear.streams[0].break_down(RuntimeError("out of memory"))
-    await settle()
-
-    with pytest.raises(ExceptionGroup) as raised:
-        await peer.task
-    await house.clock.advance(9_000)
-
-    assert raised.group_contains(RuntimeError, match="out of memory")
-    assert await used_by(house, ticket) == 2_000
-    assert ear.streams[0].closed
-    assert house.gateway.switchboard.line(ticket.session_id) is None
-
-
-async def test_an_engine_that_ends_by_itself_is_a_failure(
-    house: House, ear: DirectedTranscriber, ticket: Ticket
-) -> None:
-    peer = await listening(house, ticket)
-    ear.streams[0].end()
-
-    with pytest.raises(ExceptionGroup) as raised:
-        await peer.task
-
-    assert raised.group_contains(EngineStoppedError)
-
-
-async def test_a_server_that_stops_stops_its_clocks(house: House, ticket: Ticket) -> None:
-    peer = await listening(house, ticket)
-    await house.clock.advance(3_000)
-
-    peer.session.leave(ShuttingDown())
-    farewell = await peer.task
-    await house.clock.advance(3_000)
-
-    assert farewell == ShuttingDown()
-    assert await used_by(house, ticket) == 3_000
-
-
-async def test_the_first_reason_to_leave_counts(house: House, ticket: Ticket) -> None:
-    peer = await listening(house, ticket)
-
-    peer.session.leave(ShuttingDown())
-    peer.session.leave(Left())
-
-    assert await peer.task == ShuttingDown()
-
-
-async def test_a_connection_that_is_not_open_yet_has_nothing_to_record(house: House) -> None:
-    peer = Peer(house.gateway)
-
-    await peer.session.catch_up()
-    peer.session.changed()
-
-    assert await peer.hang_up() == Left()
-    assert house.books.position == 0
-
-
-async def test_a_cancelled_connection_stops_its_clock(house: House, ticket: Ticket) -> None:
-    peer = await listening(house, ticket)
-    await house.clock.advance(3_000)
-
-    peer.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await peer.task
-    await house.clock.advance(3_000)
-
-    assert await used_by(house, ticket) == 3_000
-
-
-async def test_a_peer_that_cannot_be_told_anything_has_left(
-    house: House, ear: DirectedTranscriber, ticket: Ticket
-) -> None:
-    peer = await listening(house, ticket)
-    peer.gone = True
-
-    ear.streams[0].say(SpeechStarted(0))
-
-    assert await peer.task == Left()
-
-
-async def test_a_busy_ledger_does_not_end_a_connection(house: House, ticket: Ticket) -> None:
-    peer = await listening(house, ticket)
-    house.books.busy = True
-    await house.clock.advance(25_000)
-    house.books.busy = False
-
-    await house.clock.advance(5 * MINUTE_MS)
-
-    assert await peer.task == Over(reason="spent", used=5 * MINUTE_MS, charged=30_000)
-
-
-async def test_a_ledger_that_cannot_be_written_ends_the_connection(
-    house: House, ticket: Ticket
-) -> None:
-    peer = await listening(house, ticket)
-    house.books.down = True
-    await house.clock.advance(12_000)
-    house.books.down = False
-
-    await house.clock.advance(20_000)
-
-    farewell = await peer.task
-    assert isinstance(farewell, Rejected)
-    assert isinstance(farewell.refusal, LedgerDownError)
-    assert not (await session_of(house, ticket.session_id)).is_running
-
-
-async def test_a_ledger_that_stays_down_does_not_hold_a_connection_for_ever(
-    house: House, ticket: Ticket
-) -> None:
-    peer = await listening(house, ticket)
-    house.books.down = True
-
-    await house.clock.advance(60_000)
-
-    assert peer.task.done()
-    assert house.gateway.switchboard.line(ticket.session_id) is None
-
-
-async def test_a_clock_that_a_busy_ledger_keeps_running_is_stopped_again_and_again(
-    house: House, ticket: Ticket
-) -> None:
-    peer = await listening(house, ticket)
-    await house.clock.advance(1_000)
-    house.books.busy = True
-    peer.session.leave(Left())
-    await house.clock.advance(500)
-    house.books.busy = False
-
-    await house.clock.advance(500)
-
-    assert await peer.task == Left()
-    assert not (await session_of(house, ticket.session_id)).is_running

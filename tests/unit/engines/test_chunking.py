@@ -39,6 +39,12 @@ def test_one_word_is_enough_to_start_with_where_the_clause_is_long_e8() -> None:
     assert next(pieces("Sure, I can help you with that order.")) == "Sure, "
 
 
+def test_one_word_is_too_little_to_start_with_while_others_speak_e8() -> None:
+    first = next(pieces("Sure, I can help you with that order.", speakers=lambda: 2))
+
+    assert first == "Sure, I can help you with that order."
+
+
 def test_a_last_word_is_not_said_alone_e8() -> None:
     said = list(pieces("Great, I have booked a table for four people at eight."))
 

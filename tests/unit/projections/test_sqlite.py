@@ -10,7 +10,9 @@ import pytest
 
 from domain.account import Account
 from domain.errors import PaymentUncertainError
+from domain.ledger import Work
 from domain.money import Microcredits
+from domain.payment import Payment
 from domain.ports.payments import Purchase
 from domain.record import Record
 from domain.use_cases.close_session import end_session
@@ -231,6 +233,32 @@ async def test_a_payment_is_unfinished_until_it_is_credited_or_finally_refused(
 
     assert unfinished
     assert await stored.gateway.views.payments_unfinished() == ()
+
+
+@pytest.mark.parametrize(("final", "unfinished"), [(False, 1), (True, 0)])
+async def test_a_refused_payment_is_unfinished_while_the_chain_may_still_take_it(
+    stored: StoredHouse, *, final: bool, unfinished: int
+) -> None:
+    now_ms = stored.house.clock.now_ms()
+
+    def command(work: Work) -> None:
+        payment = Payment.claim(
+            rail="cash",
+            proof_key="coin 9",
+            network="cash",
+            chain="evm",
+            payer=WALLET,
+            amount=Microcredits(100_000),
+            expires_at_ms=now_ms + 1,
+            payload="{}",
+            at_ms=now_ms,
+        )
+        payment.reject("no", final=final, at_ms=now_ms)
+        work.add(payment)
+
+    await stored.gateway.books.run(command)
+
+    assert len(await (await views(stored)).payments_unfinished()) == unfinished
 
 
 async def test_a_gateway_that_restarts_finds_its_lists_again(tmp_path: Path) -> None:

@@ -195,8 +195,9 @@ def test_other_text_is_no_client_ip(value: object) -> None:
 
 def test_metadata_may_be_any_text_but_not_endless() -> None:
     assert Body({"metadata": '{"a":\n1}'}).metadata() == '{"a":\n1}'
-    with pytest.raises(MalformedError, match="metadata"):
-        Body({"metadata": "x" * 4_097}).metadata()
+    for broken in ("x" * 4_097, "a\x00b", "\udfff"):
+        with pytest.raises(MalformedError, match="metadata"):
+            Body({"metadata": broken}).metadata()
 
 
 ID = UUID("00000000-0000-4000-8000-00000000abcd")

@@ -116,6 +116,12 @@ async def test_a_signature_over_another_path_is_refused(street: Street) -> None:
     assert answer.status == 401
 
 
+async def test_the_path_is_signed_as_it_is_sent(street: Street) -> None:
+    answer = await street.get("/v1/sessions/%C3%A9/bill")
+
+    assert answer.json["error"] == "Session not found"
+
+
 async def test_a_signature_over_another_method_is_refused(street: Street) -> None:
     answer = await street.call(
         "GET", "/v1/account", headers=street.alice.headers("POST", "/v1/account", 1_700_000_000)
@@ -164,6 +170,7 @@ def test_the_recovery_id_counts_from_27_or_from_0(v: str, other_v: str) -> None:
         EVM_HEX + "00",
         EVM_HEX[:-2] + "1d",
         EVM_HEX[:-2] + "25",
+        EVM_HEX[:-2] + "26",
         EVM_HEX[:-2] + "ff",
         "0x" + "00" * 65,
         "0x" + "00" * 64 + "1b",
@@ -241,6 +248,13 @@ def test_other_text_is_no_evm_address(address: str) -> None:
 )
 def test_other_text_is_no_solana_address(address: str) -> None:
     assert canonical_wallet("solana", address) is None
+
+
+def test_white_space_is_not_part_of_an_address() -> None:
+    short = base58.b58encode(b"\x00" + b"\x01" * 31).decode()
+    assert canonical_wallet("solana", short) == short
+
+    assert canonical_wallet("solana", short + "\n") is None
 
 
 def test_an_evm_address_is_kept_in_lower_case_and_shown_with_its_checksum() -> None:

@@ -75,3 +75,14 @@ def test_the_caller_longest_unseen_is_forgotten_first() -> None:
 
     assert taken_at_once(limit, "alice") == 10
     assert len(limit._full_at) <= CALLERS_MAX
+
+
+def test_a_caller_who_keeps_coming_is_not_forgotten() -> None:
+    limit = RateLimit(ManualClock(), rate_max=5)
+    limit.take("alice")
+    limit.take("bob")
+    taken_at_once(limit, "alice")
+    for number in range(CALLERS_MAX - 1):
+        limit.take(number)
+
+    assert taken_at_once(limit, "alice") == 0

@@ -299,6 +299,32 @@ async def test_extending_without_credit_changes_nothing(street: Street, path: st
     assert await available(street) == left
 
 
+async def test_the_same_idempotency_key_extends_once(street: Street) -> None:
+    await street.fund()
+    session_id = (await street.post("/v1/stt/session", STT)).json["session_id"]
+    order = {"session_id": session_id, "additional_minutes": 3}
+    first = await street.post("/v1/stt/session/extend", order, key="k")
+    left = await available(street)
+
+    again = await street.post("/v1/stt/session/extend", order, key="k")
+
+    assert again.json == first.json
+    assert await available(street) == left
+
+
+async def test_the_same_idempotency_key_with_another_extension_conflicts(street: Street) -> None:
+    await street.fund()
+    session_id = (await street.post("/v1/stt/session", STT)).json["session_id"]
+    order = {"session_id": session_id, "additional_minutes": 3}
+    await street.post("/v1/stt/session/extend", order, key="k")
+
+    answer = await street.post(
+        "/v1/stt/session/extend", {**order, "additional_minutes": 4}, key="k"
+    )
+
+    assert answer.status == 409
+
+
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_unknown_session_is_not_extended(street: Street, path: str) -> None:
     await street.fund()
@@ -356,45 +382,3 @@ async def test_a_session_that_is_over_is_not_extended(street: Street) -> None:
 
     assert answer.status == 410
     assert answer.json["code"] == "session_over"
-
-
-async def test_ending_an_unused_session_gives_everything_back(street: Street) -> None:
-    await street.fund(1_000_000)
-    session_id = (await street.post("/v1/stt/session", STT)).json["session_id"]
-
-    answer = await street.post(f"/v1/sessions/{session_id}/end")
-
-    assert answer.json == {
-        "session_id": session_id,
-        "service": "stt",
-        "status": "settled",
-        "reason": "ended",
-        "unit": "ms",
-        "used": 0,
-        "reserved_microcredits": "12000",
-        "charged_microcredits": "0",
-        "refunded_microcredits": "12000",
-        "settlement_method": "usage",
-        "ended_at": "2023-11-14T22:13:20.000Z",
-    }
-    assert await available(street) == 1_000_000
-
-
-async def test_ending_twice_answers_the_same(street: Street) -> None:
-    await street.fund()
-    session_id = (await street.post("/v1/stt/session", STT)).json["session_id"]
-    first = await street.post(f"/v1/sessions/{session_id}/end")
-    await street.house.clock.advance(5_000)
-
-    assert (await street.post(f"/v1/sessions/{session_id}/end")).json == first.json
-
-
-async def test_a_foreign_session_is_not_ended(street: Street) -> None:
-    await street.fund()
-    await street.house.fund(street.bob.canonical, 5)
-    session_id = (await street.post("/v1/stt/session", STT)).json["session_id"]
-
-    answer = await street.post(f"/v1/sessions/{session_id}/end", wallet=street.bob)
-
-    assert answer.status == 404
-    assert (await session_in_ledger(street, session_id)).is_open

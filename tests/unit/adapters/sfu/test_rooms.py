@@ -97,7 +97,7 @@ async def test_a_name_outside_ascii_is_kept_as_it_is() -> None:
 
     ticket = await dtelecom().ticket(join, client_ip="")
 
-    assert json.loads(parts(ticket.token)[1])["sub"] == "Zoë B 名"
+    assert '"sub":"Zoë B 名"' in parts(ticket.token)[1]
 
 
 async def test_a_token_never_outlives_its_session() -> None:

@@ -268,6 +268,32 @@ def limit_pages(recorder: LedgerRecorder, pages: int) -> None:
             connection.cursor().execute(f"PRAGMA max_page_count={pages}")
 
 
+async def test_an_aggregate_that_cannot_be_read_refuses_its_command_alone(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable = UUID(int=77)
+    load = place.ledger.load
+
+    def loads(aggregate_id: UUID) -> object:
+        if aggregate_id == unreadable:
+            raise OperationalError("disk I/O error")
+        return load(aggregate_id)
+
+    monkeypatch.setattr(place.ledger, "load", loads)
+    first = await hold(place, opens(100))
+    others = await queue(
+        place, reserves(10, 1), lambda work: work.account(unreadable), reserves(10, 2)
+    )
+
+    place.disk.gate.set()
+    await first
+    answers = await asyncio.gather(*others, return_exceptions=True)
+
+    assert answers[0] == 90
+    assert isinstance(answers[1], LedgerDownError)
+    assert answers[2] == 80
+
+
 async def test_a_full_queue_refuses_without_doing_anything(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
