@@ -93,8 +93,7 @@ class Site:
 
 def model_store(settings: Settings) -> ModelStore:
     """The weights of this user, shared by every checkout."""
-    folder = settings.speech.models_dir or _cache_folder() / "payphone" / "models"
-    return ModelStore(folder, hub=settings.speech.hub_url)
+    return ModelStore(settings.speech.models_dir, hub=settings.speech.hub_url)
 
 
 @asynccontextmanager
@@ -367,7 +366,3 @@ def _url(settings: Settings, listener: socket.socket) -> str:
     host = settings.http.host
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{listener.getsockname()[1]}"
-
-
-def _cache_folder() -> Path:
-    return Path.home() / ".cache"

@@ -82,9 +82,9 @@ class TermsSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeechSettings:
-    """Where weights lie (None: the user's cache) and come from; how denoised audio is used."""
+    """Where weights lie (by default the user's cache) and come from; how denoised audio is used."""
 
-    models_dir: Path | None
+    models_dir: Path
     hub_url: str
     denoise: str
 
@@ -113,7 +113,7 @@ class Settings:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
-        """Read `PAYPHONE_*` and `HF_ENDPOINT`; ConfigError names every problem there is."""
+        """Read `PAYPHONE_*`, `HF_ENDPOINT`, `XDG_CACHE_HOME`; ConfigError names every problem."""
         reader = Reader(environ)
         sandbox = reader.switch("PAYPHONE_SANDBOX")
         http = _http(reader)
@@ -247,9 +247,9 @@ def _terms(reader: Reader) -> TermsSettings:
 
 
 def _speech(reader: Reader) -> SpeechSettings:
-    models_dir = reader.text("PAYPHONE_MODELS_DIR")
+    cache = Path(reader.text("XDG_CACHE_HOME") or Path.home() / ".cache")
     return SpeechSettings(
-        models_dir=Path(models_dir) if models_dir else None,
+        models_dir=Path(reader.text("PAYPHONE_MODELS_DIR") or cache / "payphone" / "models"),
         hub_url=reader.url("HF_ENDPOINT", schemes=("https", "http")) or HUB,
         denoise=reader.choice("PAYPHONE_DENOISE", DENOISE, default="analysis"),
     )

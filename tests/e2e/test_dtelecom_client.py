@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from tests.e2e.conftest import GatewayProcess
+from tests.e2e.conftest import start_gateway
 
 
 @pytest.fixture(scope="module")
-def told(gateway: GatewayProcess, node: Callable[..., str]) -> dict[str, Any]:
-    """What the client saw, method by method."""
-    told: dict[str, Any] = json.loads(node("contract.mjs", gateway.url, gateway.secret_key))
-    return told
+def told(
+    tmp_path_factory: pytest.TempPathFactory, node: Callable[..., str]
+) -> Iterator[dict[str, Any]]:
+    """What the client saw, method by method, with a wallet that nobody used before."""
+    gateway = start_gateway(tmp_path_factory.mktemp("client") / "data")
+    yield json.loads(node("contract.mjs", gateway.url, gateway.secret_key))
+    assert gateway.stop() == 0
 
 
 def test_the_client_finds_every_field_it_reads(told: dict[str, Any]) -> None:

@@ -236,6 +236,12 @@ def test_a_size_the_tree_never_had_is_refused(size: int) -> None:
         TREE.root(size)
 
 
+def test_a_root_is_no_leaf_of_a_larger_tree() -> None:
+    root = ROOTS[2]
+
+    assert not verify_inclusion(root, index=0, size=2, proof=(), root=root)
+
+
 def test_a_leaf_is_no_node() -> None:
     left, right = leaf_hash(b"a"), leaf_hash(b"b")
 

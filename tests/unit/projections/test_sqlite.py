@@ -74,6 +74,22 @@ def test_rows_and_position_move_together(tables: SqliteTables) -> None:
     assert tables.position == 3
 
 
+def test_clearing_that_fails_half_way_clears_nothing(tables: SqliteTables) -> None:
+    tables.apply(CLOCKED.journal.records)
+    before = contents(tables)
+
+    def refuses_the_sessions(action: int, table: str | None, *_: str | None) -> int:
+        dropping = action == sqlite3.SQLITE_DROP_TABLE and table == "sessions"
+        return sqlite3.SQLITE_DENY if dropping else sqlite3.SQLITE_OK
+
+    tables._db.set_authorizer(refuses_the_sessions)
+    with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+        tables.clear()
+    tables._db.set_authorizer(None)
+
+    assert contents(tables) == before
+
+
 def test_tables_outlive_the_process(tmp_path: Path) -> None:
     with closing(SqliteTables(tmp_path / "views.db")) as before:
         before.apply(CLOCKED.journal.records)

@@ -131,3 +131,16 @@ def test_the_environment_of_the_process_does_not_reach_the_ledger(
 
     assert record.state.startswith(b'{"at_ms":')
     assert (tmp_path / "ledger.db").exists()
+
+
+def test_history_is_what_was_stored_of_these_aggregates(tmp_path: Path) -> None:
+    one, two = account("0x" + "1" * 40), account("0x" + "2" * 40)
+    with ledger_at(tmp_path) as (ledger, recorder):
+        ledger.append([*one.collect_events(), *two.collect_events()])
+        one.purchase(Microcredits(5), payment_id=UUID(int=1), rail="cash", at_ms=AT_MS)
+        ledger.append(one.collect_events())
+
+        assert [r.position for r in recorder.history([one.id])] == [1, 3]
+        assert [r.position for r in recorder.history([two.id, one.id])] == [1, 2, 3]
+        assert recorder.history([]) == ()
+        assert recorder.history([UUID(int=9)]) == ()
