@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from domain.money import Microcredits
@@ -18,6 +18,7 @@ from domain.ports.speech import Synthesizer, Transcriber
 from domain.ports.views import Views
 from domain.pricing import PriceBook
 from domain.switchboard import Switchboard
+from domain.turnstile import Turnstile
 
 PURCHASE_MIN = Microcredits(100_000)
 
@@ -56,3 +57,4 @@ class Gateway:
     stt_url: str
     tts_url: str
     new_id: Callable[[], UUID]
+    turnstile: Turnstile = field(default_factory=Turnstile)

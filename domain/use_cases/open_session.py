@@ -125,14 +125,16 @@ async def _open(
         for session_id, request in zip(session_ids, requests, strict=True)
         if request.service == "webrtc"
     }
-    # Names first: a crash in between leaves a name without a session, which costs nobody anything.
-    known = await gateway.details.find(session_ids)
-    await gateway.details.put(details | known)
-    try:
-        sessions = await gateway.books.run(opening.command)
-    except GatewayError:
-        await gateway.details.delete([s for s in session_ids if s not in known])
-        raise
+    # Copies one after the other, so that a refused one leaves the names of the other alone.
+    async with gateway.turnstile.alone(session_ids[0]):
+        # Names first: a crash in between leaves a name without a session, which costs nobody.
+        known = await gateway.details.find(session_ids)
+        await gateway.details.put(details | known)
+        try:
+            sessions = await gateway.books.run(opening.command)
+        except GatewayError:
+            await gateway.details.delete([s for s in session_ids if s not in known])
+            raise
     return tuple(
         [
             await issue_ticket(
@@ -224,13 +226,11 @@ class _Opening:
     @property
     def window(self) -> _Window:
         """From when until when the sessions are valid, if this opens them."""
-        return self.at_ms, self.at_ms + max(self._lifetime_ms(r) for r in self.requests)
-
-    def _lifetime_ms(self, request: SessionRequest) -> int:
-        if UNITS[request.service] == "ms":
-            return request.quantity + self.gateway.terms.pause_allowance_ms
+        terms = self.gateway.terms
+        clocks_ms = [r.quantity for r in self.requests if UNITS[r.service] == "ms"]
         # In a bundle the characters live as long as its clocks do.
-        return self.gateway.terms.tts_lifetime_ms if len(self.requests) == 1 else 0
+        lifetime_ms = max(clocks_ms) + terms.pause_allowance_ms if clocks_ms else None
+        return self.at_ms, self.at_ms + (lifetime_ms or terms.tts_lifetime_ms)
 
 
 async def issue_ticket(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 from domain.account import Account
 from domain.errors import (
@@ -34,12 +33,11 @@ class Credited:
 class Purchases:
     """Takes payments; copies of one proof in this process wait for one another.
 
-    The lock saves gas and confusion. What keeps credit single is the payment's id in the ledger.
+    Waiting saves gas and confusion. What keeps credit single is the payment's id in the ledger.
     """
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._running: set[asyncio.Task[Credited]] = set()
 
     async def take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
@@ -47,11 +45,11 @@ class Purchases:
 
         A caller who goes away does not stop it: money may be moving.
         """
-        if proof.payer != purchase.wallet:
+        if (proof.chain, proof.payer) != (purchase.chain, purchase.wallet):
             raise MalformedError(
                 where="wallet_address",
-                expected=f"the wallet that signed the payment ({proof.payer})",
-                got=purchase.wallet,
+                expected=f"the wallet that signed the payment ({proof.chain} {proof.payer})",
+                got=f"{purchase.chain} {purchase.wallet}",
             )
         task = asyncio.create_task(self._take(rail, proof, purchase))
         self._running.add(task)
@@ -65,8 +63,7 @@ class Purchases:
 
     async def _take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
         payment_id = Payment.create_id(rail.name, proof.key)
-        lock = self._locks.setdefault(payment_id, asyncio.Lock())
-        async with lock:
+        async with self._gateway.turnstile.alone(payment_id):
             known = await self._gateway.books.run(lambda work: _known(work, payment_id, proof))
             if known is not None and known.is_credited:
                 return _answer(known)

@@ -357,18 +357,3 @@ async def test_the_fingerprint_of_a_request_is_all_the_log_knows_of_it(
         if r.topic == "session.opened"
     ]
     assert [len(fingerprint) for fingerprint in hashes] == [64, 0]
-
-
-async def test_a_room_without_a_node_reserves_nothing(house: House, account_id: UUID) -> None:
-    house.rooms.full = True
-
-    for attempt in (
-        open_session(house.gateway, account_id, ROOM),
-        open_bundle(house.gateway, account_id, [STT, ROOM]),
-    ):
-        with pytest.raises(NoCapacityError):
-            await attempt
-
-    found = await account(house, account_id)
-    assert found.available.value == 100_000
-    assert found.reserved == {}
