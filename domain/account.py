@@ -7,7 +7,11 @@ from uuid import UUID
 from eventsourcing.domain import AggregateCreated, event
 
 from domain.aggregate import LedgerAggregate, LedgerEvent, derive_id, instant
-from domain.errors import ConcurrencyLimitError, InsufficientCreditsError
+from domain.errors import (
+    ConcurrencyLimitError,
+    ConflictingRequestError,
+    InsufficientCreditsError,
+)
 from domain.money import NOTHING, Microcredits
 
 
@@ -43,6 +47,15 @@ class Account(LedgerAggregate):
         charged: Microcredits
         refunded: Microcredits
 
+    class CreditsCorrected(Event):
+        TOPIC = "account.credits_corrected"
+        correction_id: UUID
+        added: Microcredits
+        removed: Microcredits
+        who: str
+        why: str
+        corrects_position: int
+
     @staticmethod
     def create_id(chain: str, wallet: str) -> UUID:
         return derive_id("account", f"{chain}:{wallet}")
@@ -61,6 +74,7 @@ class Account(LedgerAggregate):
         self.reserved: dict[UUID, Microcredits] = {}
         # A bundle's sessions share one unit, so that a bundle counts once against the limit.
         self.units: dict[UUID, UUID] = {}
+        self.corrections: dict[UUID, tuple[Microcredits, Microcredits, int]] = {}
 
     @property
     def balance(self) -> Microcredits:
@@ -102,6 +116,39 @@ class Account(LedgerAggregate):
         )
         return refunded
 
+    def correct(
+        self,
+        *,
+        correction_id: UUID,
+        added: Microcredits,
+        removed: Microcredits,
+        who: str,
+        why: str,
+        corrects_position: int,
+        at_ms: int,
+    ) -> bool:
+        """Put right what an earlier event got wrong; False if this correction was made before.
+
+        One of `added` and `removed` is zero. What is reserved cannot be removed.
+        """
+        content = (added, removed, corrects_position)
+        if correction_id in self.corrections:
+            if self.corrections[correction_id] != content:
+                raise ConflictingRequestError(what="this correction id")
+            return False
+        if removed > self.available:
+            raise InsufficientCreditsError(needed=removed, available=self.available)
+        self._credits_corrected(
+            correction_id=correction_id,
+            added=added,
+            removed=removed,
+            who=who,
+            why=why,
+            corrects_position=corrects_position,
+            at_ms=at_ms,
+        )
+        return True
+
     @event(CreditsPurchased)
     def _credits_purchased(
         self, payment_id: UUID, rail: str, amount: Microcredits, at_ms: int
@@ -128,3 +175,17 @@ class Account(LedgerAggregate):
         del self.reserved[session_id]
         del self.units[session_id]
         self.available += refunded
+
+    @event(CreditsCorrected)
+    def _credits_corrected(
+        self,
+        correction_id: UUID,
+        added: Microcredits,
+        removed: Microcredits,
+        who: str,
+        why: str,
+        corrects_position: int,
+        at_ms: int,
+    ) -> None:
+        self.corrections[correction_id] = (added, removed, corrects_position)
+        self.available = self.available + added - removed

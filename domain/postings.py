@@ -1,7 +1,7 @@
 """Double entry as a fold over events: what moved from where to where, summing to zero.
 
 Chart of accounts: `world:<rail>` money outside; `wallet:<account id>:available` and `:reserved`
-credits inside; `revenue:<service>` what was earned.
+credits inside; `revenue:<service>` what was earned; `adjustments` what was put right by hand.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ def postings(record: Record) -> tuple[Posting, ...]:
     if record.topic == "account.credits_reserved":
         amount = fields["amount"]
         return (Posting(available, -amount), Posting(reserved, amount))
+    if record.topic == "account.credits_corrected":
+        amount = fields["added"] - fields["removed"]
+        return (Posting("adjustments", -amount), Posting(available, amount))
     charged, refunded = fields["charged"], fields["refunded"]
     return (
         Posting(reserved, -charged - refunded),
@@ -43,7 +46,12 @@ def postings(record: Record) -> tuple[Posting, ...]:
 
 
 MONEY_TOPICS = frozenset(
-    {"account.credits_purchased", "account.credits_reserved", "account.reservation_settled"}
+    {
+        "account.credits_corrected",
+        "account.credits_purchased",
+        "account.credits_reserved",
+        "account.reservation_settled",
+    }
 )
 
 

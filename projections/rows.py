@@ -93,6 +93,15 @@ def _settled(fields: dict[str, Any]) -> Iterator[Change]:
     )
 
 
+def _corrected(fields: dict[str, Any]) -> Iterator[Change]:
+    yield from _move(
+        fields,
+        kind="adjustment",
+        amount=fields["added"] - fields["removed"],
+        description=f"correction of entry {fields['corrects_position']}: {fields['why']}",
+    )
+
+
 def _opened(fields: dict[str, Any]) -> Iterator[Change]:
     yield Change(
         "INSERT INTO sessions VALUES (:id, :position, :account_id, :bundle_id, :service, 'active', "
@@ -128,6 +137,7 @@ _FOLDS: dict[str, Callable[[dict[str, Any]], Iterator[Change]]] = {
     "account.credits_purchased": _purchased,
     "account.credits_reserved": _reserved,
     "account.reservation_settled": _settled,
+    "account.credits_corrected": _corrected,
     "session.opened": _opened,
     "session.clock_resumed": _set(f"running = 1, {_STARTED}"),
     "session.clock_paused": _set("running = 0"),

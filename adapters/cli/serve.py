@@ -8,12 +8,13 @@ import json
 import logging
 import os
 import signal
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 
-from adapters.bootstrap import Site, site
+from adapters.bootstrap import STARTING_PROBLEMS, Site, site
 from adapters.cli.models import ensure_models
 from adapters.config import ConfigError, Settings
 from adapters.log import configure
@@ -61,7 +62,11 @@ def run(options: argparse.Namespace) -> int:
     if not options.no_fetch:
         # Missing weights make a service unavailable, not the gateway.
         ensure_models(settings, Console(stderr=True, highlight=False))
-    asyncio.run(_serve(settings, options.ready_file, _faults(options.fault)))
+    try:
+        asyncio.run(_serve(settings, options.ready_file, _faults(options.fault)))
+    except STARTING_PROBLEMS as problem:
+        print(f"cannot start: {problem}", file=sys.stderr)
+        return 1
     return 0
 
 

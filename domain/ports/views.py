@@ -11,8 +11,8 @@ from uuid import UUID
 class TransactionRow:
     """One change of what a wallet may spend. `amount` and `balance_after` are µcr.
 
-    `kind` is `purchase`, `reserve` (negative), or `refund`; the sum of all amounts is the
-    available balance.
+    `kind` is `purchase`, `reserve` (negative), `refund` or `adjustment`; the sum of all amounts is
+    the available balance.
     """
 
     id: UUID

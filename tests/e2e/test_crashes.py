@@ -102,6 +102,31 @@ async def test_death_during_a_call_pauses_it_at_the_last_heartbeat(start: StartG
     assert [s.is_running for s in sessions] == [False]
 
 
+async def test_an_operator_puts_an_account_right_while_the_gateway_is_stopped(
+    start: StartGateway,
+) -> None:
+    gateway = start()
+    async with Customer(gateway.url, gateway.secret_key) as customer:
+        account = await customer.buy("0.10")
+    words = (
+        *("correct", "--data", str(gateway.data), "--account", account["account_id"]),
+        *("--amount", "-25000", "--who", "ops-1", "--why", "test", "--corrects", "2"),
+        *("--id", "00000000-0000-4000-8000-000000000001"),
+    )
+    while_running = payphone(*words)
+    assert gateway.stop() == 0
+
+    done = [payphone(*words), payphone(*words)]
+
+    assert while_running.returncode == 1
+    assert "in use by process" in while_running.stderr
+    assert [d.returncode for d in done] == [0, 0], done[0].stderr
+    assert "available 75000" in done[1].stdout
+    found = replayed(gateway.data)
+    assert found.books.by_kind()["adjustments"] == 25_000
+    assert found.books.total == 0
+
+
 async def test_the_auditors_tools_agree_after_a_crash(start: StartGateway) -> None:
     gateway = start()
     async with Customer(gateway.url, gateway.secret_key) as customer:

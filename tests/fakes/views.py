@@ -64,7 +64,7 @@ class MemoryViews:
         *,
         kind: str,
         amount: int,
-        reference_id: str,
+        reference_id: str | None,
         service: str | None,
         description: str,
     ) -> None:
@@ -76,7 +76,7 @@ class MemoryViews:
                 kind=kind,
                 amount=amount,
                 balance_after=self._balances[account_id],
-                reference_id=UUID(reference_id),
+                reference_id=None if reference_id is None else UUID(reference_id),
                 service=service,
                 description=description,
                 at_ms=record.fields["at_ms"],
@@ -111,6 +111,16 @@ class MemoryViews:
             reference_id=fields["session_id"],
             service=fields["service"],
             description=f"charged {fields['charged']}, the rest returned",
+        )
+
+    def _account_credits_corrected(self, record: Record, fields: dict[str, Any]) -> None:
+        self._move(
+            record,
+            kind="adjustment",
+            amount=fields["added"] - fields["removed"],
+            reference_id=None,
+            service=None,
+            description=f"correction of entry {fields['corrects_position']}: {fields['why']}",
         )
 
     def _session_opened(self, record: Record, fields: dict[str, Any]) -> None:

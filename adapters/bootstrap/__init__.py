@@ -1,0 +1,227 @@
+"""The composition root: every concrete class in the program is named here and only here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from uuid import uuid4
+
+from aiohttp import web
+
+from adapters.bootstrap.books import Books, idle_books, open_books, sign_heads
+from adapters.bootstrap.money import Money, Sandbox, open_money
+from adapters.bootstrap.problems import CannotStartError
+from adapters.bootstrap.speech import model_store, open_speech
+from adapters.clock import SystemClock
+from adapters.config import Settings
+from adapters.http.app import application
+from adapters.http.server import Runner
+from adapters.http.site import Part, SiteInfo
+from adapters.keys import Ed25519SessionKeys, KeyFileError, load_or_create_seed
+from adapters.sandbox.faults import Faults
+from adapters.sfu.rooms import DTelecomRooms, LiveKitRooms, NoRooms
+from adapters.speech.websocket import Streams
+from adapters.store.exclusive import FolderInUseError, held
+from adapters.store.log import DamagedLogError
+from domain.errors import GatewayError
+from domain.gateway import Gateway, Terms
+from domain.ports.rooms import Rooms
+from domain.pricing import DEFAULT_PRICE_BOOK
+from domain.switchboard import Switchboard
+from domain.use_cases.publish_prices import publish_prices
+from domain.use_cases.purchase_credits import Purchases
+from domain.use_cases.reconcile import reconcile, recover_clocks
+from engines.models.problems import ModelProblemError as WeightsError
+from engines.models.store import Choice as FetchChoice
+from engines.models.store import Progress as FetchProgress
+
+__all__ = [
+    "STARTING_PROBLEMS",
+    "FetchChoice",
+    "FetchProgress",
+    "Site",
+    "WeightsError",
+    "idle_books",
+    "model_store",
+    "site",
+]
+
+SWEEP_MS = 15_000
+
+log = logging.getLogger(__name__)
+
+
+# What an operator can mend; each says how.
+STARTING_PROBLEMS = (FolderInUseError, DamagedLogError, KeyFileError, CannotStartError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A gateway that listens. `log_key` is the signer's verifier key."""
+
+    url: str
+    gateway: Gateway
+    log_key: str
+    pay_to: str
+    sandbox: Sandbox | None
+
+
+@asynccontextmanager
+async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIterator[Site]:
+    """A whole gateway, listening; leaving it pauses every clock and commits what is under way."""
+    settings.check_serving()
+    for warning in settings.warnings:
+        log.warning("unwise setting", extra={"warning": warning})
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(closing(_listener(settings)))
+        url = settings.http.public_url or _url(settings, listener)
+        data = settings.storage.data
+        stack.enter_context(held(data))
+        clock = SystemClock()
+        money = open_money(settings, clock, faults or Faults(), stack)
+        books = await asyncio.to_thread(open_books, settings, url, stack)
+        ears, mouth = open_speech(settings, stack)
+        gateway = Gateway(
+            books=books.owner,
+            views=books.views,
+            details=books.details,
+            log=books.log,
+            clock=clock,
+            keys=Ed25519SessionKeys(
+                load_or_create_seed(data / "session.key"), issuer=books.key.name
+            ),
+            rails=(money.rail,),
+            rooms=_rooms(settings, url),
+            transcriber=ears,
+            synthesizer=mouth,
+            switchboard=Switchboard(),
+            price_book=DEFAULT_PRICE_BOOK,
+            terms=_terms(settings),
+            stt_url=settings.http.stt_url or url,
+            tts_url=settings.http.tts_url or url,
+            new_id=uuid4,
+        )
+        await publish_prices(gateway)
+        await recover_clocks(gateway)
+        await asyncio.gather(ears.start(), mouth.start())
+        await _listen(gateway, books, money, url, settings, listener, stack)
+        yield Site(
+            url=url,
+            gateway=gateway,
+            log_key=books.key.text,
+            pay_to=money.pay_to,
+            sandbox=money.sandbox,
+        )
+
+
+def _rooms(settings: Settings, url: str) -> Rooms:
+    rooms = settings.rooms
+    if rooms is None:
+        return NoRooms()
+    if rooms.kind == "livekit":
+        return LiveKitRooms(key=rooms.key, secret=rooms.secret, ws_url=rooms.ws_url)
+    return DTelecomRooms(
+        key=rooms.key,
+        secret=rooms.secret,
+        ws_url=rooms.ws_url,
+        webhook_url=f"{url}/v1/webhooks/sfu",
+    )
+
+
+def _terms(settings: Settings) -> Terms:
+    terms = settings.terms
+    return Terms(
+        pause_allowance_ms=terms.pause_allowance_ms,
+        units_max=terms.units_max,
+        api_rate_max=terms.api_rate_max,
+    )
+
+
+async def _listen(
+    gateway: Gateway,
+    books: Books,
+    money: Money,
+    url: str,
+    settings: Settings,
+    listener: socket.socket,
+    stack: AsyncExitStack,
+) -> None:
+    """Open the doors; on the way out close them first, then the lines, then let money settle."""
+    purchases = Purchases(gateway)
+    streams = Streams(gateway)
+    app = application(
+        gateway,
+        purchases=purchases,
+        site=SiteInfo(
+            public_url=url,
+            version=version("payphone"),
+            sandbox=settings.sandbox,
+            log_signer=books.key.text,
+            networks={money.rail.name: (money.network,)},
+        ),
+        health=lambda: _health(gateway),
+        stream=streams.handle,
+    )
+    stack.push_async_callback(purchases.drain)
+    tasks = [
+        asyncio.create_task(_sweep(gateway)),
+        asyncio.create_task(sign_heads(books.log)),
+    ]
+    stack.push_async_callback(_cancel, tasks)
+    runner = Runner(app)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    # Live lines would hold the server open; they are told to leave before it closes.
+    stack.push_async_callback(streams.close)
+    await web.SockSite(runner, listener).start()
+
+
+async def _health(gateway: Gateway) -> Sequence[Part]:
+    try:
+        await gateway.books.run(lambda _work: None)
+        ledger = ""
+    except GatewayError as refusal:
+        ledger = str(refusal)
+    return (
+        Part(name="ledger", problem=ledger, vital=True),
+        Part(name="stt", problem=gateway.transcriber.traits.problem),
+        Part(name="tts", problem=gateway.synthesizer.traits.problem),
+    )
+
+
+async def _sweep(gateway: Gateway) -> None:
+    """Finish what was left half done, now and on a timer; a failure waits for the next round."""
+    while True:
+        try:
+            await reconcile(gateway)
+        except Exception:
+            log.exception("sweep failed")
+        await gateway.clock.sleep_until(gateway.clock.now_ms() + SWEEP_MS)
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _listener(settings: Settings) -> socket.socket:
+    """A listening address; the system chooses the port where it is 0."""
+    host, port = settings.http.host, settings.http.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1_024)
+    except OSError as refused:
+        msg = f"cannot listen on {host}:{port} ({refused.strerror}): use another --host or --port"
+        raise CannotStartError(msg) from refused
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host = settings.http.host
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{listener.getsockname()[1]}"
