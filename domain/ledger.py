@@ -2,133 +2,39 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
-from functools import cache
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.domain import CanMutateAggregate, DomainEventProtocol
-from eventsourcing.persistence import (
-    InfrastructureFactory,
-    Mapper,
-    MapperDeserialisationError,
-    StoredEvent,
-)
-from eventsourcing.utils import Environment, EnvType, TopicError, get_topic, resolve_topic
+from eventsourcing.persistence import InfrastructureFactory, Mapper, StoredEvent
+from eventsourcing.utils import Environment, EnvType
 
 from domain.account import Account
-from domain.aggregate import LedgerAggregate, instant
+from domain.aggregate import LedgerAggregate
 from domain.bundle import Bundle
 from domain.errors import NotFoundError
-from domain.money import MICROCREDITS_MAX as INTEGER_MAX
-from domain.money import Microcredits
+from domain.mapper import DERIVED_FIELDS, EventMapper, UnknownEventError
 from domain.payment import Payment
 from domain.price_list import PublishedPriceBook
-from domain.record import Record, canonical
+from domain.record import Record
 from domain.session import Session
+from domain.snapshot import SnapshotError, SnapshotStore, restore
+
+__all__ = [
+    "AGGREGATES",
+    "DERIVED_FIELDS",
+    "EventMapper",
+    "Ledger",
+    "UnknownEventError",
+    "Work",
+    "project",
+]
 
 AGGREGATES = (Account, Bundle, Payment, PublishedPriceBook, Session)
-# Derived from other fields on the way back, so that a stored event says each thing once.
-DERIVED_FIELDS = frozenset({"originator_id", "originator_version", "timestamp", "originator_topic"})
 _A = TypeVar("_A", bound=LedgerAggregate)
-
-
-class UnknownEventError(Exception):
-    """A stored event this version cannot read; a newer version wrote it, or it is damaged."""
-
-
-class EventMapper(Mapper[UUID]):
-    """Writes events as flat canonical JSON of strings and whole numbers, and reads them typed."""
-
-    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
-        state = {
-            name: _plain(value)
-            for name, value in vars(domain_event).items()
-            if name not in DERIVED_FIELDS
-        }
-        version = getattr(type(domain_event), "class_version", 1)
-        if version > 1:
-            state["class_version"] = version
-        return StoredEvent(
-            originator_id=domain_event.originator_id,
-            originator_version=domain_event.originator_version,
-            topic=get_topic(type(domain_event)),
-            state=canonical(state),
-        )
-
-    def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
-        try:
-            event_class = resolve_topic(stored_event.topic)
-        except (TopicError, ValueError) as unknown:
-            msg = f"unknown event {stored_event.topic!r}: written by a newer version of Payphone"
-            raise UnknownEventError(msg) from unknown
-        try:
-            state = json.loads(stored_event.state)
-            version = state.pop("class_version", 1)
-            known = getattr(event_class, "class_version", 1)
-            if version > known:
-                msg = f"{stored_event.topic} in version {version}: written by a newer Payphone"
-                raise UnknownEventError(msg)
-            while version < known:
-                getattr(event_class, f"upcast_v{version}_v{version + 1}")(state)
-                version += 1
-            values: dict[str, Any] = {
-                name: read(state[name]) for name, read in _readers(event_class)
-            }
-        except (KeyError, TypeError, ValueError, AttributeError) as damage:
-            msg = (
-                f"{stored_event.topic} of {stored_event.originator_id} version "
-                f"{stored_event.originator_version} cannot be read: {damage!r}"
-            )
-            raise MapperDeserialisationError(msg) from damage
-        values["originator_id"] = stored_event.originator_id
-        values["originator_version"] = stored_event.originator_version
-        values["timestamp"] = instant(values["at_ms"])
-        values["originator_topic"] = stored_event.topic.partition(".")[0]
-        event = object.__new__(event_class)
-        event.__dict__.update(values)
-        return cast("DomainEventProtocol[UUID]", event)
-
-
-def _plain(value: object) -> object:
-    match value:
-        case Microcredits():
-            return value.value
-        case UUID():
-            return str(value)
-        case tuple():
-            return [_plain(item) for item in value]
-        case None | bool() | str():
-            return value
-        case int() if abs(value) <= INTEGER_MAX:
-            return value
-    msg = f"events hold strings, whole numbers below 2^53, ids and money (got {value!r:.60})"
-    raise TypeError(msg)
-
-
-_READERS: dict[object, Callable[[Any], object]] = {
-    int: int,
-    str: str,
-    bool: bool,
-    UUID: UUID,
-    Microcredits: Microcredits,
-    UUID | None: lambda value: None if value is None else UUID(value),
-    tuple[UUID, ...]: lambda values: tuple(UUID(value) for value in values),
-}
-
-
-@cache
-def _readers(event_class: type) -> tuple[tuple[str, Callable[[Any], object]], ...]:
-    """How each stored field of an event becomes its typed value again."""
-    hints = get_type_hints(event_class)
-    return tuple(
-        (field.name, _READERS[hints[field.name]])
-        for field in fields(event_class)
-        if field.name not in DERIVED_FIELDS
-    )
 
 
 def project(
@@ -160,7 +66,16 @@ class Ledger(Application[UUID]):
         return EventMapper(self.construct_transcoder())
 
     def load(self, aggregate_id: UUID) -> LedgerAggregate | None:
-        """The aggregate as of its last event, or None."""
+        """The aggregate as of its last event, or None; from its snapshot if there is a good one."""
+        if isinstance(self.recorder, SnapshotStore):
+            snapshot = self.recorder.snapshot(aggregate_id)
+            if snapshot is not None:
+                with contextlib.suppress(SnapshotError):
+                    return self._go_on(snapshot)
+        return self.replay(aggregate_id)
+
+    def replay(self, aggregate_id: UUID) -> LedgerAggregate | None:
+        """The aggregate as every one of its events has it, or None; no snapshot is looked at."""
         try:
             return cast(
                 "LedgerAggregate",
@@ -168,6 +83,13 @@ class Ledger(Application[UUID]):
             )
         except AggregateNotFoundError:
             return None
+
+    def _go_on(self, snapshot: StoredEvent) -> LedgerAggregate | None:
+        """What the snapshot remembers and what happened since."""
+        version = snapshot.originator_version
+        events = self.recorder.select_events(snapshot.originator_id, gt=version - 1)
+        remembered = restore(snapshot, events[0] if events else None)
+        return project(remembered, map(self.mapper.to_domain_event, events[1:]))
 
     def append(self, events: Sequence[DomainEventProtocol[UUID]]) -> tuple[Record, ...]:
         """Store events in one transaction; return them with their positions."""
@@ -205,7 +127,8 @@ class Work:
 
     def __init__(self, fetch: Callable[[UUID], LedgerAggregate | None]) -> None:
         self._fetch = fetch
-        self._held: dict[UUID, LedgerAggregate] = {}
+        # By the ids' numbers: a UUID hashes and compares in Python.
+        self._held: dict[int, LedgerAggregate] = {}
 
     def account(self, account_id: UUID) -> Account:
         return self._need(Account, account_id)
@@ -221,27 +144,26 @@ class Work:
 
     def find(self, kind: type[_A], aggregate_id: UUID) -> _A | None:
         """The aggregate of this kind with this id, or None."""
-        held = self._held.get(aggregate_id)
+        held = self._held.get(aggregate_id.int)
         if held is None:
             found = self._fetch(aggregate_id)
             if found is None:
                 return None
-            held = self._held[aggregate_id] = found.clone()
+            held = self._held[aggregate_id.int] = found.clone()
         return held if isinstance(held, kind) else None
 
     def add(self, aggregate: LedgerAggregate) -> None:
         """Take in a new aggregate."""
-        self._held[aggregate.id] = aggregate
+        self._held[aggregate.id.int] = aggregate
 
-    def collect(self) -> tuple[list[DomainEventProtocol[UUID]], dict[UUID, LedgerAggregate]]:
+    def collect(self) -> tuple[list[DomainEventProtocol[UUID]], list[LedgerAggregate]]:
         """The events of this command, and the aggregates they came from, with nothing pending."""
         events: list[DomainEventProtocol[UUID]] = []
-        changed: dict[UUID, LedgerAggregate] = {}
-        for aggregate_id, aggregate in self._held.items():
-            pending = aggregate.collect_events()
-            if pending:
-                events.extend(pending)
-                changed[aggregate_id] = aggregate
+        changed: list[LedgerAggregate] = []
+        for aggregate in self._held.values():
+            if aggregate.pending_events:
+                events.extend(aggregate.collect_events())
+                changed.append(aggregate)
         return events, changed
 
     def _need(self, kind: type[_A], aggregate_id: UUID) -> _A:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -60,8 +61,20 @@ class Record:
 def leaf_bytes(originator_id: UUID, originator_version: int, topic: str, state: bytes) -> bytes:
     """The canonical form, spliced: `state` is canonical already, and topics need no escaping."""
     return b'{"originator_id":"%b","originator_version":%d,"state":%b,"topic":"%b"}' % (
-        str(originator_id).encode(),
+        id_text(originator_id).encode(),
         originator_version,
         state,
         topic.encode(),
     )
+
+
+def id_text(value: UUID) -> str:
+    """A UUID in lower case with hyphens."""
+    return _id_text(value.int)
+
+
+@lru_cache(maxsize=4096)
+def _id_text(value: int) -> str:
+    # Remembered, since an id is written again with whatever happens to what it names; by number,
+    # since a UUID hashes and compares in Python.
+    return str(UUID(int=value))

@@ -12,17 +12,21 @@ from uuid import UUID
 
 from eventsourcing.persistence import PersistenceError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
 from rich.table import Table
 
+from adapters.cli import evidence
+from adapters.cli.bars import counted
+from adapters.cli.evidence import UsageError, read_keys
+from adapters.cli.replay import compare
 from adapters.keys import check_signature
-from adapters.store.audit import Audit, BrokenLedgerError, audit, bills, session_records
+from adapters.store.audit import Audit, audit, bills, session_records
 from adapters.store.sqlite import LedgerRecorder, sqlite_environment
-from domain.audit import bill_document
+from domain.audit import AuditError, bill_document
 from domain.bill import statement
-from domain.checkpoint import CheckpointError, SignerKey, open_checkpoint
+from domain.breaks import BrokenHistoryError
+from domain.checkpoint import CheckpointError, SignerKey, open_head
 from domain.ledger import Ledger
-from domain.merkle import MerkleTree, leaf_hash
 from domain.money import Microcredits
 from domain.session import Session
 
@@ -34,26 +38,37 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("ledger", help="replay, verify and read a stored ledger")
     parser.add_argument("action", choices=sorted(_ACTIONS))
     parser.add_argument("--data", type=Path, default=Path("payphone-data"), help="data folder")
-    parser.add_argument("--key", help="the signer's public key (default: log.pub in the folder)")
+    parser.add_argument(
+        "--key",
+        action="append",
+        help="the signer's public key or a file of them, newest first (default: log.pub)",
+    )
     parser.add_argument("--session", type=UUID, help="a session id (bill, replay)")
+    parser.add_argument("--bill", type=Path, help="a bill as it was issued, to compare (replay)")
     parser.add_argument("--at", type=int, help="stop at this position (trial-balance)")
+    parser.add_argument("--position", type=int, help="the event to prove (proof)")
+    parser.add_argument("--size", type=int, help="in the log of this many events (proof)")
+    parser.add_argument("--first", type=int, help="the size of the older log (consistency)")
+    parser.add_argument("--second", type=int, help="the size of the newer log (consistency)")
     parser.add_argument("--out", type=Path, help="write to this file instead of the screen")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do it; 0 when everything holds, 1 with the first break otherwise."""
+    """Do it; 0 when everything holds, 1 with the first break, 2 when asked for wrongly."""
     try:
         with _opened(options.data) as recorder:
             return _ACTIONS[options.action](options, recorder)
-    except BrokenLedgerError as broken:
-        errors.print(f"[red]BROKEN[/red] {broken}", soft_wrap=True)
+    except (BrokenHistoryError, AuditError) as broken:
+        errors.print(f"[red]BROKEN[/red] {escape(str(broken))}", soft_wrap=True)
     except CheckpointError as broken:
-        errors.print(f"[red]WRONG KEY[/red] {broken}", soft_wrap=True)
+        errors.print(f"[red]WRONG KEY[/red] {escape(str(broken))}", soft_wrap=True)
     except (PersistenceError, sqlite3.Error) as damage:
-        errors.print(f"[red]DAMAGED[/red] the database cannot be read: {damage}", soft_wrap=True)
-    except FileNotFoundError as missing:
-        errors.print(f"no ledger: {missing}", soft_wrap=True)
+        text = escape(str(damage))
+        errors.print(f"[red]DAMAGED[/red] the database cannot be read: {text}", soft_wrap=True)
+    except (UsageError, OSError, UnicodeError) as problem:
+        errors.print(escape(str(problem)), soft_wrap=True)
+        return 2
     return 1
 
 
@@ -61,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 def _opened(folder: Path) -> Iterator[LedgerRecorder]:
     path = folder / "ledger.db"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} (give the gateway's data folder with --data)")
+        raise UsageError(f"no ledger: {path} (give the gateway's data folder with --data)")
     environment = sqlite_environment(f"file:{path}?mode=ro") | {"CREATE_TABLE": "no"}
     with Ledger(env=environment) as ledger:
         assert isinstance(ledger.recorder, LedgerRecorder)  # noqa: S101 (configured above)
@@ -69,43 +84,43 @@ def _opened(folder: Path) -> Iterator[LedgerRecorder]:
 
 
 def _audited(options: argparse.Namespace, recorder: LedgerRecorder) -> Audit:
-    total = recorder.max_notification_id() or 0
-    with Progress(
-        TextColumn("replaying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=errors,
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=total)
+    keys = _keys(options)
+    with counted("replaying", recorder.max_notification_id() or 0, errors) as progress:
         return audit(
             recorder.scan(),
             checkpoints=recorder.checkpoints(),
-            key=_key(options),
+            key=keys[0] if keys else None,
+            former=keys[1:],
             check=check_signature,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=progress,
             until=options.at,
         )
 
 
-def _key(options: argparse.Namespace) -> SignerKey | None:
+def _keys(options: argparse.Namespace) -> tuple[SignerKey, ...]:
+    """The log's keys, newest first; none where nobody named one."""
     if options.key:
-        return SignerKey.parse(options.key)
+        return read_keys(options.key)
     path = options.data / "log.pub"
-    return SignerKey.parse(path.read_text()) if path.is_file() else None
+    return read_keys([str(path)]) if path.is_file() else ()
 
 
 def _verify(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
     found = _audited(options, recorder)
     count = sum(1 for _ in bills(recorder.scan(), found.aggregates))
-    key = _key(options)
+    keys = _keys(options)
     console.print(
         f"[green]VERIFIED[/green] {found.events} events, {found.checkpoints} signed heads, "
         f"{count} bills recomputed, trial balance {found.books.total}"
     )
     console.print(f"root {found.root.hex()}")
-    console.print(f"signer {key.text}" if key else "no public key given: signatures not checked")
+    for key in keys:
+        console.print(f"signer {key.text}", soft_wrap=True)
+    if not keys:
+        console.print("no public key given: signatures not checked")
+    covered = max((size for size, _ in recorder.checkpoints()), default=0)
+    if covered < found.events:
+        console.print(f"{found.events - covered} events are not under a signed head yet")
     return 0
 
 
@@ -118,7 +133,10 @@ def _replay(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
         console.print(f"{found.events:>8} events, every aggregate rebuilt")
         return 0
     session = _session(options, found)
-    _write(options, json.dumps(statement(session_records(recorder.scan(), session)), indent=1))
+    records = session_records(recorder.scan(), session)
+    if options.bill is not None:
+        return compare(options.bill, records, evidence.tree_of(recorder))
+    _write(options, json.dumps(statement(records), indent=1))
     return 0
 
 
@@ -138,33 +156,46 @@ def _bill(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
     found = _audited(options, recorder)
     session = _session(options, found)
     records = session_records(recorder.scan(), session)
-    key = _key(options)
-    if key is None:
-        errors.print("a bill names its signer: give --key, or keep log.pub in the data folder")
-        return 1
+    keys = _keys(options)
+    if not keys:
+        raise UsageError("a bill names its signer: give --key, or keep log.pub in the data folder")
     last = max(record.position for record in records)
     note = next((note for size, note in recorder.checkpoints() if size >= last), None)
     if note is None:
-        errors.print("no signed head covers this session yet; ask the gateway for the bill once")
-        return 1
-    size = open_checkpoint(note, key=key, check=check_signature).size
-    tree = MerkleTree()
-    for record in recorder.scan():
-        tree.append(leaf_hash(record.leaf))
+        raise UsageError(
+            "no signed head covers this session yet; ask the gateway for the bill once"
+        )
+    head = open_head(note, keys=keys, check=check_signature)
+    tree = evidence.tree_of(recorder)
+    size = head.checkpoint.size
     document = bill_document(
         records,
         checkpoint=note,
-        signer=key.text,
+        signer=head.signers[0].text,
         proofs={r.position: tree.inclusion_proof(r.position - 1, size) for r in records},
     )
     _write(options, json.dumps(document, indent=1))
     return 0
 
 
+def _proof(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+    _write(options, evidence.proof(options, recorder))
+    return 0
+
+
+def _consistency(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+    _write(options, evidence.consistency(options, recorder))
+    return 0
+
+
+def _export(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+    return evidence.export(options, recorder, _keys(options))
+
+
 def _session(options: argparse.Namespace, found: Audit) -> Session:
     session = found.aggregates.get(options.session) if options.session else None
     if not isinstance(session, Session):
-        raise FileNotFoundError(f"session {options.session} (give one with --session)")
+        raise UsageError(f"no session {options.session} (give one with --session)")
     return session
 
 
@@ -177,6 +208,9 @@ def _write(options: argparse.Namespace, text: str) -> None:
 
 _ACTIONS = {
     "bill": _bill,
+    "consistency": _consistency,
+    "export": _export,
+    "proof": _proof,
     "replay": _replay,
     "trial-balance": _trial_balance,
     "verify": _verify,

@@ -13,8 +13,10 @@ from adapters.http.browsers import add_common_headers, preflights, request_id
 from adapters.http.credits import PURCHASE_PATH, Credits
 from adapters.http.errors import Handler, errors_as_json
 from adapters.http.identity import Doorman
+from adapters.http.log import LogRoutes
 from adapters.http.sessions import Sessions
 from adapters.http.site import Health, Site, SiteInfo
+from adapters.http.verify_page import VerifyPage
 from adapters.log import bound
 from domain.gateway import Gateway
 from domain.use_cases.purchase_credits import Purchases
@@ -39,6 +41,8 @@ def application(
     _add_money(app, gateway, purchases, site, doorman)
     _add_sessions(app, gateway, doorman)
     _add_site(app, Site(gateway, site, health))
+    LogRoutes(gateway.log).add_to(app)
+    VerifyPage().add_to(app)
     if stream is not None:
         app.router.add_get("/v1/stream", stream)
     return app

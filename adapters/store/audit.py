@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from eventsourcing.persistence import StoredEvent
+from eventsourcing.persistence import DataError, StoredEvent
 from eventsourcing.utils import get_topic
 
 from domain.aggregate import LedgerAggregate
 from domain.bill import BillError, concerns, statement
-from domain.checkpoint import CheckpointError, CheckSignature, SignerKey, open_checkpoint
+from domain.breaks import BrokenHistoryError
+from domain.checkpoint import CheckpointError, CheckSignature, SignerKey, WrongKeyError, open_head
 from domain.ledger import EventMapper, UnknownEventError, project
 from domain.merkle import MerkleTree, leaf_hash
 from domain.postings import TrialBalance
-from domain.record import Record, canonical
+from domain.record import Record, canonical, nesting
 from domain.session import Session
 
+_LEVELS_MAX = 32
 
-class BrokenLedgerError(Exception):
-    """The first break: at which position, of what kind, what was expected and what was found."""
 
-    def __init__(self, position: int, kind: str, *, expected: object, found: object) -> None:
-        super().__init__(f"position {position}: {kind}: expected {expected}, found {found}")
-        self.position = position
-        self.kind = kind
-        self.expected = expected
-        self.found = found
+class BrokenLedgerError(BrokenHistoryError):
+    """The first break of a stored ledger."""
 
 
 @dataclass(slots=True)
@@ -49,18 +46,20 @@ def audit(
     check: CheckSignature,
     progress: Callable[[int], None],
     until: int | None = None,
+    former: Sequence[SignerKey] = (),
 ) -> Audit:
     """Check order, versions, contents, books and every signed head; `BrokenLedgerError` if not.
 
-    Without a `key` the heads' roots are not checked. `until` stops after that position.
+    Without a `key` the heads' roots are not checked; `former` are keys the log signed with before.
+    `until` stops after that position.
     `progress` is told how many events were done.
     """
     found = Audit()
     tree = MerkleTree()
-    heads = _Heads(checkpoints, key=key, check=check)
+    heads = _Heads(checkpoints, keys=() if key is None else (key, *former), check=check)
     mapper = EventMapper(transcoder=None)  # type: ignore[arg-type]  # it writes its own JSON
     found.checkpoints += heads.check_at(tree)
-    for record in records:
+    for record in _readable(records, found):
         if until is not None and record.position > until:
             break
         _check_place(record, found)
@@ -83,6 +82,16 @@ def audit(
         heads.check_rest(tree.size)
     found.root = tree.root()
     return found
+
+
+def _readable(records: Iterable[Record], found: Audit) -> Iterator[Record]:
+    """The records, where a row that cannot be one is a break at its place."""
+    try:
+        yield from records
+    except DataError as damage:
+        raise BrokenLedgerError(
+            found.events + 1, "row", expected="a stored event", found=damage
+        ) from damage
 
 
 def _check_place(record: Record, found: Audit) -> None:
@@ -111,7 +120,9 @@ def _check_place(record: Record, found: Audit) -> None:
 def _check_content(record: Record, found: Audit, mapper: EventMapper) -> None:
     """The event reads, is written canonically, and its aggregate accepts it."""
     try:
-        if canonical(record.fields) != record.state:
+        # Counted before parsing: the parser answers a hostile depth with the end of the process.
+        is_deep = record.state.count(b"[") > _LEVELS_MAX and nesting(record.state) > _LEVELS_MAX
+        if is_deep or canonical(record.fields) != record.state:
             raise BrokenLedgerError(
                 record.position, "state", expected="canonical JSON", found=record.state[:80]
             )
@@ -126,7 +137,10 @@ def _check_content(record: Record, found: Audit, mapper: EventMapper) -> None:
         replayed = project(found.aggregates.get(record.originator_id), [event])
     except UnknownEventError as unknown:
         raise BrokenLedgerError(
-            record.position, "topic", expected="an event of this version", found=record.topic
+            record.position,
+            "newer event",
+            expected="an event this version of Payphone knows",
+            found=unknown,
         ) from unknown
     except (ValueError, AssertionError, LookupError, AttributeError, TypeError) as damage:
         raise BrokenLedgerError(
@@ -143,24 +157,30 @@ class _Heads:
         self,
         checkpoints: Iterable[tuple[int, str]],
         *,
-        key: SignerKey | None,
+        keys: Sequence[SignerKey],
         check: CheckSignature,
     ) -> None:
-        self._waiting = list(checkpoints)
-        self._key = key
+        self._waiting = deque(checkpoints)
+        self._keys = keys
         self._check = check
 
     def check_at(self, tree: MerkleTree) -> int:
-        if not self._waiting or self._waiting[0][0] != tree.size:
+        if not self._waiting or self._waiting[0][0] > tree.size:
             return 0
-        size, note = self._waiting.pop(0)
-        if self._key is None:
+        size, note = self._waiting.popleft()
+        if size < tree.size:
+            # One that is passed over would hold back all the others.
+            raise BrokenLedgerError(
+                tree.size, "signed heads", expected=f"a size of {tree.size} or more", found=size
+            )
+        if not self._keys:
             return 0
         try:
-            head = open_checkpoint(note, key=self._key, check=self._check)
+            head = open_head(note, keys=self._keys, check=self._check).checkpoint
         except CheckpointError as broken:
+            kind = "wrong key" if isinstance(broken, WrongKeyError) else "signed head"
             raise BrokenLedgerError(
-                size, "signed head", expected="a good signature", found=broken
+                size, kind, expected="a good signature", found=broken
             ) from broken
         if head.size != size or head.root != tree.root():
             raise BrokenLedgerError(

@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from eventsourcing.persistence import DataError
 
-from adapters.store.sqlite import LedgerRecorder
+from adapters.store.stored import StoredLog
 from domain.checkpoint import (
     Checkpoint,
     CheckpointError,
     CheckSignature,
     SignerKey,
-    open_checkpoint,
+    open_head,
 )
 from domain.merkle import MerkleTree, leaf_hash
-from domain.ports.log import Evidence
-from domain.record import Record
+from domain.ports.log import ConsistencyProof, Evidence, InclusionProof
+from domain.proofs import consistency_of, inclusion_of
+from domain.record import Record, leaf_bytes
 
 CHECKPOINT_EVENTS = 1_000
 
@@ -31,17 +33,19 @@ class MerkleLog:
     """Implements `TransparencyLog` over a recorder.
 
     The tree lives in memory and is rebuilt from the events at start, where it is held against the
-    last signed head: a gateway does not go on from a history it did not sign.
+    last signed head: a gateway does not go on from a history it did not sign. `former` are keys it
+    signed with before; they open old heads and sign no new one.
     """
 
     def __init__(
         self,
-        recorder: LedgerRecorder,
+        recorder: StoredLog,
         *,
         origin: str,
         key: SignerKey,
         sign: Callable[[bytes], bytes],
         check: CheckSignature,
+        former: Sequence[SignerKey] = (),
     ) -> None:
         self._recorder = recorder
         self._origin = origin
@@ -50,7 +54,7 @@ class MerkleLog:
         self._lock = threading.Lock()
         self._tree = MerkleTree()
         self._read()
-        self._signed_size = self._check_last(check)
+        self._signed_size = self._check_last(check, (key, *former))
 
     def extend(self, records: Sequence[Record]) -> None:
         """Take in what was committed; sign a head every thousand events."""
@@ -73,8 +77,41 @@ class MerkleLog:
             self._signed_size = max(size, self._signed_size)
         return size, note
 
+    @property
+    def size(self) -> int:
+        with self._lock:
+            return self._tree.size
+
     async def prove(self, positions: Sequence[int]) -> Evidence:
         return await asyncio.to_thread(self._prove, positions)
+
+    async def inclusion(self, position: int, *, size: int) -> InclusionProof:
+        return await asyncio.to_thread(self._inclusion, position, size)
+
+    async def consistency(self, *, first: int, second: int) -> ConsistencyProof:
+        with self._lock:
+            return consistency_of(self._tree, first=first, second=second)
+
+    async def entries(self, *, start: int, count: int) -> tuple[bytes, ...]:
+        return await asyncio.to_thread(self._entries, start, count)
+
+    def _inclusion(self, position: int, size: int) -> InclusionProof:
+        note = self._recorder.checkpoint(size)
+        with self._lock:
+            return inclusion_of(self._tree, position, size=size, checkpoint=note)
+
+    def _entries(self, start: int, count: int) -> tuple[bytes, ...]:
+        # Only what the tree has: an event is in the log once a head can cover it.
+        count = min(count, self.size + 1 - start)
+        if count < 1:
+            return ()
+        notes = self._recorder.select_notifications(start, count)
+        return tuple(
+            leaf_bytes(
+                UUID(str(note.originator_id)), note.originator_version, note.topic, note.state
+            )
+            for note in notes
+        )
 
     def _prove(self, positions: Sequence[int]) -> Evidence:
         size, note = self.checkpoint()
@@ -92,13 +129,13 @@ class MerkleLog:
         except DataError as damage:
             raise DamagedLogError(str(damage)) from damage
 
-    def _check_last(self, check: CheckSignature) -> int:
+    def _check_last(self, check: CheckSignature, keys: Sequence[SignerKey]) -> int:
         heads = self._recorder.checkpoints()
         if not heads:
             return 0
         size, note = heads[-1]
         try:
-            head = open_checkpoint(note, key=self._key, check=check)
+            head = open_head(note, keys=keys, check=check).checkpoint
         except CheckpointError as broken:
             msg = f"the last signed head (size {size}) does not verify: {broken}"
             raise DamagedLogError(msg) from broken

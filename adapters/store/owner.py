@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
+from adapters.store.keeper import SnapshotKeeper
 from domain.aggregate import LedgerAggregate
 from domain.errors import BusyError, LedgerDownError
 from domain.ledger import Ledger, Work
 from domain.record import Record
+from domain.snapshot import SnapshotStore
 
 T = TypeVar("T")
 QUEUE_MAX = 10_000
@@ -31,8 +33,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class _Job:
+    """A command, the future its caller waits for, and what becomes of it."""
+
     command: Callable[[Work], Any]
-    reply: Future[Any] = field(default_factory=Future)
+    reply: asyncio.Future[Any]
+    answer: Any = None
+    failure: BaseException | None = None
 
 
 class LedgerOwner:
@@ -53,12 +59,20 @@ class LedgerOwner:
         self._ledger = ledger
         self._history = history
         self._committed = committed
-        self._cache: OrderedDict[UUID, LedgerAggregate] = OrderedDict()
+        # By the ids' numbers, the longest unused first: a UUID hashes and compares in Python.
+        self._cache: OrderedDict[int, LedgerAggregate] = OrderedDict()
         self._queue: deque[_Job] = deque()
         self._filled = threading.Condition()
+        self._keeper: SnapshotKeeper | None = None
+        if isinstance(ledger.recorder, SnapshotStore):
+            self._keeper = SnapshotKeeper(ledger.recorder, events=ledger.recorder)
+        self._idle = False
         self._closing = False
         self._position = ledger.position
         self._thread = threading.Thread(target=self._serve, name="ledger-owner", daemon=True)
+        self._begin()
+
+    def _begin(self) -> None:
         self._thread.start()
 
     @property
@@ -66,14 +80,14 @@ class LedgerOwner:
         return self._position
 
     async def run(self, command: Callable[[Work], T]) -> T:
-        job = _Job(command)
+        job = _Job(command, asyncio.get_running_loop().create_future())
         with self._filled:
             if self._closing or len(self._queue) >= QUEUE_MAX:
                 raise BusyError
             self._queue.append(job)
-            self._filled.notify()
+            self._wake()
         # A caller that goes away does not undo a command: the reply is dropped, not the work.
-        result: T = await asyncio.shield(asyncio.wrap_future(job.reply))
+        result: T = await job.reply
         return result
 
     async def history(self, originator_ids: Sequence[UUID]) -> tuple[Record, ...]:
@@ -85,73 +99,90 @@ class LedgerOwner:
             self._closing = True
             self._filled.notify()
         self._thread.join()
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _wake(self) -> None:
+        if self._idle:
+            self._filled.notify()
 
     def _serve(self) -> None:
         while True:
             with self._filled:
+                self._idle = True
                 while not self._queue and not self._closing:
                     self._filled.wait()
+                self._idle = False
                 if not self._queue:
                     return
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+                batch = self._next_batch()
             self._commit(batch)
 
+    def _next_batch(self) -> list[_Job]:
+        return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_MAX))]
+
     def _commit(self, batch: list[_Job], attempt: int = 1) -> None:
-        overlay: dict[UUID, LedgerAggregate] = {}
+        overlay: dict[int, LedgerAggregate] = {}
         events: list[DomainEventProtocol[UUID]] = []
-        answers: list[tuple[_Job, Any]] = []
         try:
             for job in batch:
-                self._decide(job, overlay, events, answers)
+                self._decide(job, overlay, events)
             records = self._ledger.append(events) if events else ()
         except Exception as failure:  # noqa: BLE001 (an event that cannot be written must not end the thread)
             self._retry(batch, overlay, failure, attempt)
             return
+        self._show(overlay)
         self._remember(overlay)
         if records:
-            self._position = records[-1].position
             self._tell(records)
-        for job, answer in answers:
-            _reply(job, answer)
+        _reply(batch)
 
     def _tell(self, records: tuple[Record, ...]) -> None:
         """Let the followers know. The events are durable: whoever fails here is behind, not us."""
         try:
+            self._catch_up(records[0].position - 1)
             self._committed(records)
         except Exception:
             log.exception("a follower of the ledger failed")
+        self._position = records[-1].position
+
+    def _catch_up(self, head: int) -> None:
+        """Tell of what was stored without our knowing: by another, or where a write seemed lost."""
+        while self._position < head:
+            missed = self._ledger.records(after=self._position, limit=head - self._position)
+            self._position = missed[-1].position
+            self._committed(missed)
 
     def _decide(
         self,
         job: _Job,
-        overlay: dict[UUID, LedgerAggregate],
+        overlay: dict[int, LedgerAggregate],
         events: list[DomainEventProtocol[UUID]],
-        answers: list[tuple[_Job, Any]],
     ) -> None:
         """Run one command over the batch so far; a refusal leaves the batch as it was."""
         work = Work(lambda aggregate_id: self._fetch(aggregate_id, overlay))
         try:
-            answer = job.command(work)
+            job.answer, job.failure = job.command(work), None
         except PersistenceError:
             raise
         except Exception as refusal:  # noqa: BLE001 (whatever a command raises is its caller's)
-            answers.append((job, refusal))
+            job.failure = refusal
             return
         made, changed = work.collect()
         events.extend(made)
-        overlay.update(changed)
-        answers.append((job, _Value(answer)))
+        for aggregate in changed:
+            overlay[aggregate.id.int] = aggregate
 
     def _retry(
         self,
         batch: list[_Job],
-        overlay: dict[UUID, LedgerAggregate],
+        overlay: dict[int, LedgerAggregate],
         failure: Exception,
         attempt: int,
     ) -> None:
         """Decide again on fresh state, in halves, a bounded number of times for the last one."""
-        for aggregate_id in overlay:
-            self._cache.pop(aggregate_id, None)
+        for number in overlay:
+            self._cache.pop(number, None)
         if len(batch) > 1:
             middle = len(batch) // 2
             self._commit(batch[:middle])
@@ -160,42 +191,60 @@ class LedgerOwner:
             self._commit(batch, attempt + 1)
         elif not isinstance(failure, PersistenceError):
             # The events could not even be written down: the command's own fault.
-            _reply(batch[0], failure)
+            batch[0].failure = failure
+            _reply(batch)
         else:
             log.error("ledger write failed", extra={"failure": str(failure)})
+            with contextlib.suppress(PersistenceError):
+                self._catch_up(self._ledger.position)
             refusal = LedgerDownError()
             refusal.__cause__ = failure
-            _reply(batch[0], refusal)
+            batch[0].failure = refusal
+            _reply(batch)
 
     def _fetch(
-        self, aggregate_id: UUID, overlay: dict[UUID, LedgerAggregate]
+        self, aggregate_id: UUID, overlay: dict[int, LedgerAggregate]
     ) -> LedgerAggregate | None:
-        found = overlay.get(aggregate_id) or self._cache.get(aggregate_id)
+        number = aggregate_id.int
+        found = overlay.get(number) or self._cache.get(number)
         if found is None:
             found = self._ledger.load(aggregate_id)
             if found is not None:
-                self._remember({aggregate_id: found})
+                self._show({number: found})
+                self._remember({number: found})
         return found
 
-    def _remember(self, aggregates: dict[UUID, LedgerAggregate]) -> None:
-        for aggregate_id, aggregate in aggregates.items():
-            self._cache[aggregate_id] = aggregate
-            self._cache.move_to_end(aggregate_id)
+    def _show(self, aggregates: dict[int, LedgerAggregate]) -> None:
+        """Let the keeper of snapshots see what has changed, or was read."""
+        if self._keeper is not None:
+            for number, aggregate in aggregates.items():
+                before = self._cache.get(number)
+                self._keeper.show(aggregate, known=0 if before is None else before.version)
+
+    def _remember(self, aggregates: dict[int, LedgerAggregate]) -> None:
+        for number, aggregate in aggregates.items():
+            self._cache[number] = aggregate
+            self._cache.move_to_end(number)
         while len(self._cache) > CACHE_MAX:
             self._cache.popitem(last=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Value:
-    """Tells what a command returned from what it raised."""
+def _reply(jobs: Sequence[_Job]) -> None:
+    """Answer whoever waits; each event loop is woken once, since waking one is dear."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+    for job in jobs:
+        by_loop.setdefault(job.reply.get_loop(), []).append(job)
+    for loop, answered in by_loop.items():
+        # A loop that was closed meanwhile has nobody left to tell.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(_deliver, answered)
 
-    value: Any
 
-
-def _reply(job: _Job, answer: _Value | BaseException) -> None:
-    if not job.reply.set_running_or_notify_cancel():
-        return
-    if isinstance(answer, _Value):
-        job.reply.set_result(answer.value)
-    else:
-        job.reply.set_exception(answer)
+def _deliver(jobs: Sequence[_Job]) -> None:
+    for job in jobs:
+        if job.reply.done():
+            continue
+        if job.failure is None:
+            job.reply.set_result(job.answer)
+        else:
+            job.reply.set_exception(job.failure)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any, cast
 from uuid import UUID
 
 # As a module: the library takes the one factory class it finds among this module's names.
 from eventsourcing import sqlite as library
-from eventsourcing.persistence import DataError
+from eventsourcing.persistence import DataError, StoredEvent
 
 from domain.record import Record
 
 # The library leaves SQLite's default in place; money asks for it in words.
 _PRAGMAS = "PRAGMA synchronous=FULL"
+
+
+class WritingTransaction(library.SQLiteTransaction):
+    """One that is the only writer from its first statement on, so that what it reads stays so."""
+
+    def __enter__(self) -> library.SQLiteCursor:
+        cursor = self.connection.cursor()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as failure:
+            self.__exit__(type(failure), failure, failure.__traceback__)
+        return cursor
 
 
 class FlushedConnectionPool(library.SQLiteConnectionPool):
@@ -32,7 +45,29 @@ class LedgerRecorder(library.SQLiteApplicationRecorder):
         return [
             *super().construct_create_table_statements(),
             "CREATE TABLE IF NOT EXISTS checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL)",
+            (
+                "CREATE TABLE IF NOT EXISTS snapshots (originator_id TEXT PRIMARY KEY, "
+                "originator_version INTEGER NOT NULL, topic TEXT NOT NULL, state BLOB NOT NULL)"
+            ),
         ]
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Sequence[int]:  # noqa: ANN401 (the library's signature)
+        """Store them, all or nothing, at the positions that follow the last one."""
+        with (
+            self.datastore.get_connection(commit=True) as connection,
+            WritingTransaction(connection, commit=True) as transaction,
+            transaction as cursor,
+        ):
+            head = cursor.execute(self.select_max_notification_id_statement).fetchone()[0] or 0
+            cursor.executemany(
+                f"INSERT INTO {self.events_table_name} "  # noqa: S608 (a constant table name)
+                "(rowid, originator_id, originator_version, topic, state) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (n, cast("UUID", e.originator_id).hex, e.originator_version, e.topic, e.state)
+                    for n, e in enumerate(stored_events, start=head + 1)
+                ],
+            )
+        return range(head + 1, head + 1 + len(stored_events))
 
     def history(self, originator_ids: Sequence[UUID]) -> tuple[Record, ...]:
         """Every record of these aggregates, by position."""
@@ -50,6 +85,11 @@ class LedgerRecorder(library.SQLiteApplicationRecorder):
         with self.datastore.transaction(commit=True) as cursor:
             cursor.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?)", (size, note))
 
+    def put_checkpoint(self, size: int, note: str) -> None:
+        """Keep a signed head in place of the one of its size: the same with more signatures."""
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (size, note))
+
     def checkpoints(self) -> tuple[tuple[int, str], ...]:
         """Every (size, note), smallest first."""
         with self.datastore.transaction(commit=False) as cursor:
@@ -62,9 +102,37 @@ class LedgerRecorder(library.SQLiteApplicationRecorder):
             row = cursor.fetchone()
             return None if row is None else str(row["note"])
 
+    def add_snapshots(self, snapshots: Sequence[StoredEvent]) -> None:
+        """Keep one of each aggregate, in place of the one before."""
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.executemany(
+                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)",
+                [
+                    (cast("UUID", s.originator_id).hex, s.originator_version, s.topic, s.state)
+                    for s in snapshots
+                ],
+            )
+
+    def snapshot(self, originator_id: UUID) -> StoredEvent | None:
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                "SELECT originator_version, topic, state FROM snapshots WHERE originator_id = ?",
+                (originator_id.hex,),
+            )
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        return StoredEvent(
+            originator_id=originator_id,
+            originator_version=row["originator_version"],
+            topic=row["topic"],
+            state=row["state"],
+        )
+
     def scan(self) -> Iterator[Record]:
         """Every record in order, with whatever positions the table has."""
-        after = 0
+        # SQLite takes rows at 0 and below from whoever puts them there.
+        after = -(2**63)
         while True:
             with self.datastore.transaction(commit=False) as cursor:
                 cursor.execute(

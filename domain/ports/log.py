@@ -17,12 +17,51 @@ class Evidence:
     proofs: dict[int, tuple[bytes, ...]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InclusionProof:
+    """`hashes` lead from the `leaf` at `position` to the `root` of the first `size` events.
+
+    `checkpoint` is the signed head of that size, where one was signed.
+    """
+
+    position: int
+    size: int
+    leaf: bytes
+    root: bytes
+    hashes: tuple[bytes, ...]
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsistencyProof:
+    """`hashes` show that the first `second` events begin with the first `first`."""
+
+    first: int
+    second: int
+    first_root: bytes
+    second_root: bytes
+    hashes: tuple[bytes, ...]
+
+
 class TransparencyLog(Protocol):
     """Proves entries under a head that is signed and kept.
 
-    Shape:  positions (from 1) in, one proof each out, all under the same checkpoint.
-    Errors: ValueError for a position the log does not have.
+    Shape:  positions count from 1, sizes from 0. `prove` signs a head over everything there is and
+            proves each position under it; the other questions may name any size the log had.
+            `entries` gives the leaves' canonical bytes, fewer than asked for at the end.
+    Errors: ValueError for a position or size the log does not have.
     Source: specs/ledger.md, the log.
     """
 
+    @property
+    def size(self) -> int:
+        """How many events it holds."""
+        ...
+
     async def prove(self, positions: Sequence[int]) -> Evidence: ...
+
+    async def inclusion(self, position: int, *, size: int) -> InclusionProof: ...
+
+    async def consistency(self, *, first: int, second: int) -> ConsistencyProof: ...
+
+    async def entries(self, *, start: int, count: int) -> tuple[bytes, ...]: ...

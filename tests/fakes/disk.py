@@ -14,13 +14,15 @@ from adapters.store.sqlite import LedgerRecorder
 class Disk:
     """Faults, each as it is set until it is set back; `commits` counts the events of each write.
 
-    `full`: no write succeeds. `beaten`: so many writes meet a conflict first. While `gate` is
-    clear, writes wait; `reached` is set when one does.
+    `full`: no write succeeds. `beaten`: so many writes meet a conflict first. `forgets`: so many
+    writes happen and are said to have failed. While `gate` is clear, writes wait; `reached` is set
+    when one does.
     """
 
     def __init__(self, recorder: LedgerRecorder) -> None:
         self.full = False
         self.beaten = 0
+        self.forgets = 0
         self.commits: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -38,4 +40,7 @@ class Disk:
             raise IntegrityError("UNIQUE constraint failed")
         positions = self._insert(stored_events, **kwargs)
         self.commits.append(len(stored_events))
+        if self.forgets:
+            self.forgets -= 1
+            raise OperationalError("disk I/O error")
         return positions

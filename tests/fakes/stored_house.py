@@ -63,7 +63,11 @@ def merkle_log(recorder: LedgerRecorder) -> MerkleLog:
 
 
 @contextmanager
-def stored_house(folder: Path | None = None, terms: Terms | None = None) -> Iterator[StoredHouse]:
+def stored_house(
+    folder: Path | None = None,
+    terms: Terms | None = None,
+    owner_class: type[LedgerOwner] = LedgerOwner,
+) -> Iterator[StoredHouse]:
     """Everything running on this folder (or in memory), stopped at the end as at shutdown."""
     house = House(terms=terms or Terms())
     with ExitStack() as stack:
@@ -82,7 +86,7 @@ def stored_house(folder: Path | None = None, terms: Terms | None = None) -> Iter
             log.extend(records)
             follower.notify(records[-1].position)
 
-        owner = LedgerOwner(ledger, history=recorder.history, committed=committed)
+        owner = owner_class(ledger, history=recorder.history, committed=committed)
         stack.enter_context(closing(owner))
         names_at = Path(":memory:") if folder is None else folder / "private.db"
         details = stack.enter_context(closing(SqliteDetails(names_at)))

@@ -168,8 +168,8 @@ def test_a_command_collects_what_it_changed_and_added() -> None:
     events, aggregates = work.collect()
 
     assert [type(event).__name__ for event in events] == ["CreditsPurchased", "Opened"]
-    assert set(aggregates) == {changed.id, added.id}
-    assert work.collect() == ([], {})
+    assert [aggregate.id for aggregate in aggregates] == [changed.id, added.id]
+    assert work.collect() == ([], [])
 
 
 def test_reading_collects_nothing() -> None:
@@ -178,7 +178,7 @@ def test_reading_collects_nothing() -> None:
     work = Work({known.id: known}.get)
 
     assert work.account(known.id) == known
-    assert work.collect() == ([], {})
+    assert work.collect() == ([], [])
 
 
 def test_what_is_not_there_is_not_found() -> None:

@@ -52,7 +52,7 @@ def run(
     )
 
 
-def put(index: int, **changes: object) -> Tamper:
+def put(index: int, **changes: Any) -> Tamper:  # noqa: ANN401 (parts of a record)
     """One record with other parts; `fields` are changed in its state."""
 
     def tamper(records: list[Record]) -> list[Record]:
@@ -129,7 +129,7 @@ PAID = next(i for i, r in enumerate(RECORDS) if r.topic == "account.credits_purc
         (lambda r: [r[1], r[0], *r[2:]], 1, "gap"),
         (put(HELD, originator_version=9), HELD + 1, "version of account.credits_reserved"),
         (put(OPENED, originator_id=UUID(int=5)), OPENED + 2, "version of session.clock_resumed"),
-        (put(HELD, topic="account.credits_minted"), HELD + 1, "topic"),
+        (put(HELD, topic="account.credits_minted"), HELD + 1, "newer event"),
         (put(HELD, state=b"{}"), HELD + 1, "content"),
         (put(HELD, state=b"not json"), HELD + 1, "content"),
         (put(HELD, state=b'{"a": 1}'), HELD + 1, "state"),
