@@ -5,8 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEED ?= 1
 RUNS ?= 50
+BUG ?=
+N ?= 100
+TABLE ?=
+NO_WEIGHTS := ledger sqlite postgres processes replay log
 
-.PHONY: setup demo serve check test e2e bench simulate fix specs
+.PHONY: setup demo serve check test e2e bench simulate crash fix specs
 
 setup: $(READY)
 
@@ -44,12 +48,17 @@ e2e: setup
 
 test: check e2e
 
+# All tables, or one: `make bench TABLE=ledger`.
 bench: setup
-	$(BIN)/payphone models fetch
-	$(BIN)/python -m tests.bench
+	$(if $(filter $(NO_WEIGHTS),$(TABLE)),,$(BIN)/payphone models fetch)
+	$(BIN)/python -m tests.bench $(TABLE)
 
 simulate: setup
-	$(BIN)/python -m tests.simulate --seed $(SEED) --runs $(RUNS)
+	$(BIN)/python -m tests.simulate --seed $(SEED) --runs $(RUNS) --bug '$(BUG)'
+
+# Kill PostgreSQL and the ledger process under load, N times; 1,000 take some minutes.
+crash: setup
+	$(BIN)/python -m tests.crash --kills $(N)
 
 specs: setup
 	$(BIN)/python -m tests.contract.golden

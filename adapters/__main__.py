@@ -10,7 +10,7 @@ from importlib import import_module
 from adapters.config import ConfigError
 
 _SWITCH_S = 0.001
-COMMANDS = ("serve", "demo", "models", "ledger", "verify", "correct")
+COMMANDS = ("serve", "demo", "models", "ledger", "verify", "correct", "log", "witness")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from adapters.environ import ConfigError, Reader
 from adapters.sfu.rooms import signer_of
+from domain.cosignature import WitnessKey
 
 PREFIX = "PAYPHONE_"
 HUB = "https://huggingface.co"
@@ -45,7 +47,7 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageSettings:
-    """The data folder, and a database URL where the ledger is not kept in the folder."""
+    """The data folder (keys); `database` is where the ledger is, "" for there."""
 
     data: Path
     database: str = field(repr=False)
@@ -90,11 +92,20 @@ class SpeechSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessSettings:
+    """Who cosigns our log's heads: where it is asked (no slash at the end), and its key."""
+
+    url: str
+    key: WitnessKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
     """`level` of the program's own lines; `name` of the transparency log (empty: our host)."""
 
     level: str
     name: str
+    witnesses: tuple[WitnessSettings, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +134,7 @@ class Settings:
             storage=StorageSettings(
                 data=Path(reader.text("PAYPHONE_DATA", "payphone-data")),
                 database=reader.url(
-                    "PAYPHONE_DATABASE", schemes=("postgresql", "sqlite"), secret=True
+                    "PAYPHONE_DATABASE", schemes=("postgresql", "postgres"), secret=True
                 ),
             ),
             x402=_x402(reader, sandbox=sandbox),
@@ -135,6 +146,7 @@ class Settings:
                 name=reader.pattern(
                     "PAYPHONE_LOG_NAME", r"[^\s+]{1,200}", "a name without + or spaces"
                 ),
+                witnesses=_witnesses(reader),
             ),
             warnings=_warnings(http, sandbox=sandbox),
         )
@@ -233,6 +245,26 @@ def _check_room_keys(reader: Reader, rooms: RoomSettings, *, sandbox: bool) -> N
         reader.problem(
             "PAYPHONE_ROOMS_SECRET", f"at least {_LIVEKIT_SECRET_BYTES_MIN} bytes, for HS256"
         )
+
+
+def _witnesses(reader: Reader) -> tuple[WitnessSettings, ...]:
+    """`URL=KEY,URL=KEY`; a verifier key has no comma in it."""
+    name = "PAYPHONE_WITNESSES"
+    found = []
+    for text in filter(None, reader.text(name).split(",")):
+        url, _, key = text.strip().partition("=")
+        try:
+            parts = urlsplit(url)
+            whole = parts.scheme in ("https", "http") and parts.hostname and not parts.fragment
+            found.append(WitnessSettings(url=url.rstrip("/"), key=WitnessKey.parse(key)))
+        except ValueError:
+            whole = False
+        if not whole:
+            reader.problem(name, "witnesses as URL=KEY, separated by commas")
+            return ()
+    if len({witness.key for witness in found}) != len(found):
+        reader.problem(name, "each witness once")
+    return tuple(found)
 
 
 def _terms(reader: Reader) -> TermsSettings:

@@ -78,8 +78,8 @@ class Reader:
             return ""
         if not value:
             return ""
-        # A database in a file has no host.
-        whole = parts.scheme in schemes and (bool(host) or parts.scheme == "sqlite")
+        # A database on this machine has no host: it is found at the usual socket, or at `?host=`.
+        whole = parts.scheme in schemes and (bool(host) or parts.scheme.startswith("postgres"))
         bare = not (parts.path.rstrip("/") or parts.query or parts.username)
         if not whole or parts.fragment or re.search(r"\s", value) or not (path or bare):
             self.problem(name, expected)

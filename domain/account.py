@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.domain import AggregateCreated, event
@@ -13,6 +14,14 @@ from domain.errors import (
     InsufficientCreditsError,
 )
 from domain.money import NOTHING, Microcredits
+from domain.postings import (
+    Postings,
+    correct_postings,
+    following,
+    purchase_postings,
+    reserve_postings,
+    settle_postings,
+)
 
 
 class Account(LedgerAggregate):
@@ -29,32 +38,60 @@ class Account(LedgerAggregate):
 
     class CreditsPurchased(Event):
         TOPIC = "account.credits_purchased"
+        class_version = 2
+        ADDED_IN_V2 = ("postings",)
         payment_id: UUID
         rail: str
         amount: Microcredits
+        postings: Postings
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            _say_postings("account.credits_purchased", state)
 
     class CreditsReserved(Event):
         TOPIC = "account.credits_reserved"
+        class_version = 2
+        ADDED_IN_V2 = ("postings",)
         session_id: UUID
         service: str
         unit_id: UUID
         amount: Microcredits
+        postings: Postings
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            _say_postings("account.credits_reserved", state)
 
     class ReservationSettled(Event):
         TOPIC = "account.reservation_settled"
+        class_version = 2
+        ADDED_IN_V2 = ("postings",)
         session_id: UUID
         service: str
         charged: Microcredits
         refunded: Microcredits
+        postings: Postings
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            _say_postings("account.reservation_settled", state)
 
     class CreditsCorrected(Event):
         TOPIC = "account.credits_corrected"
+        class_version = 2
+        ADDED_IN_V2 = ("postings",)
         correction_id: UUID
         added: Microcredits
         removed: Microcredits
         who: str
         why: str
         corrects_position: int
+        postings: Postings
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            _say_postings("account.credits_corrected", state)
 
     @staticmethod
     def create_id(chain: str, wallet: str) -> UUID:
@@ -87,7 +124,13 @@ class Account(LedgerAggregate):
 
     def purchase(self, amount: Microcredits, *, payment_id: UUID, rail: str, at_ms: int) -> None:
         """Add bought credits; the payment's own id keeps this from happening twice."""
-        self._credits_purchased(payment_id=payment_id, rail=rail, amount=amount, at_ms=at_ms)
+        self._credits_purchased(
+            payment_id=payment_id,
+            rail=rail,
+            amount=amount,
+            postings=purchase_postings(self.id, rail=rail, amount=amount.value),
+            at_ms=at_ms,
+        )
 
     def check_room(self, units_max: int) -> None:
         """Refuse one more session or bundle when `units_max` are open."""
@@ -101,7 +144,12 @@ class Account(LedgerAggregate):
         if amount > self.available:
             raise InsufficientCreditsError(needed=amount, available=self.available)
         self._credits_reserved(
-            session_id=session_id, service=service, unit_id=unit_id, amount=amount, at_ms=at_ms
+            session_id=session_id,
+            service=service,
+            unit_id=unit_id,
+            amount=amount,
+            postings=reserve_postings(self.id, amount=amount.value),
+            at_ms=at_ms,
         )
 
     def settle(
@@ -112,7 +160,14 @@ class Account(LedgerAggregate):
         assert charged <= held, "a session never charges more than its reservation"  # noqa: S101 (states what cannot be otherwise)
         refunded = held - charged
         self._reservation_settled(
-            session_id=session_id, service=service, charged=charged, refunded=refunded, at_ms=at_ms
+            session_id=session_id,
+            service=service,
+            charged=charged,
+            refunded=refunded,
+            postings=settle_postings(
+                self.id, service=service, charged=charged.value, refunded=refunded.value
+            ),
+            at_ms=at_ms,
         )
         return refunded
 
@@ -145,19 +200,26 @@ class Account(LedgerAggregate):
             who=who,
             why=why,
             corrects_position=corrects_position,
+            postings=correct_postings(self.id, added=added.value, removed=removed.value),
             at_ms=at_ms,
         )
         return True
 
     @event(CreditsPurchased)
     def _credits_purchased(
-        self, payment_id: UUID, rail: str, amount: Microcredits, at_ms: int
+        self, payment_id: UUID, rail: str, amount: Microcredits, postings: Postings, at_ms: int
     ) -> None:
         self.available += amount
 
     @event(CreditsReserved)
     def _credits_reserved(
-        self, session_id: UUID, service: str, unit_id: UUID, amount: Microcredits, at_ms: int
+        self,
+        session_id: UUID,
+        service: str,
+        unit_id: UUID,
+        amount: Microcredits,
+        postings: Postings,
+        at_ms: int,
     ) -> None:
         self.available -= amount
         self.reserved[session_id] = self.reserved.get(session_id, NOTHING) + amount
@@ -170,6 +232,7 @@ class Account(LedgerAggregate):
         service: str,
         charged: Microcredits,
         refunded: Microcredits,
+        postings: Postings,
         at_ms: int,
     ) -> None:
         del self.reserved[session_id]
@@ -185,7 +248,13 @@ class Account(LedgerAggregate):
         who: str,
         why: str,
         corrects_position: int,
+        postings: Postings,
         at_ms: int,
     ) -> None:
         self.corrections[correction_id] = (added, removed, corrects_position)
         self.available = self.available + added - removed
+
+
+def _say_postings(topic: str, state: dict[str, Any]) -> None:
+    """Fill in what events of version 1 left to be derived."""
+    state["postings"] = following(topic, state["originator_id"], state)

@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 from uuid import UUID, uuid5
 
 from eventsourcing.domain import (
+    AggregateCreated,
     AggregateEvent,
     BaseAggregate,
     CanMutateAggregate,
@@ -21,6 +22,7 @@ from eventsourcing.domain import (
     decorated_func_callers,
     decorated_funcs,
 )
+from eventsourcing.utils import resolve_topic
 
 # Ours alone, so that ids derived from wallets and proofs collide with nobody's.
 NAMESPACE = UUID("6a8f3f6e-6d0c-5b0e-9d55-70a7f40c0001")
@@ -50,6 +52,8 @@ class LedgerEvent(AggregateEvent):
         """The library's own, with what it looks up for every event looked up once a class."""
         function, values_of = _applier(type(self))
         if function is None:
+            if aggregate is None and isinstance(self, AggregateCreated):
+                return cast("TAggregate", _begun(self))
             return super().mutate(aggregate)
         if aggregate is None:
             raise OriginatorVersionError(self.originator_version, 1)
@@ -76,6 +80,11 @@ class LedgerAggregate(BaseAggregate[UUID]):
     def trigger_event(self, event_class: type[CanMutateAggregate[UUID]], **values: Any) -> None:  # noqa: ANN401 (the library's signature)
         _trigger(self, event_class, values)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen to it, as far as anybody can tell."""
+        return False
+
     def clone(self) -> Self:
         """A copy that can change without the original knowing; values themselves are immutable."""
         twin = object.__new__(type(self))
@@ -85,6 +94,25 @@ class LedgerAggregate(BaseAggregate[UUID]):
             if type(value) in _CONTAINERS:
                 state[name] = value.copy()
         return twin
+
+
+def _begun(event: AggregateCreated) -> LedgerAggregate:
+    """The aggregate that begins with this event."""
+    kind, begin, values_of = _beginner(event.originator_topic)
+    aggregate = object.__new__(kind)
+    aggregate.__base_init__(event.originator_id, event.originator_version, event.timestamp)
+    begin(aggregate, *values_of(event.__dict__))
+    return aggregate
+
+
+@cache
+def _beginner(
+    topic: str,
+) -> tuple[type[LedgerAggregate], Callable[..., None], Callable[[dict[str, Any]], tuple[Any, ...]]]:
+    """The aggregate class of a topic, its `__init__`, and how to pick the arguments of that."""
+    kind: type[LedgerAggregate] = resolve_topic(topic)
+    begin = vars(kind)["__init__"]
+    return kind, begin, picker(_parameters(begin))
 
 
 def _trigger(

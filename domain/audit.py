@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,6 +27,8 @@ FORMAT = "payphone-bill-1"
 _LEVELS_MAX = 32
 _BILL_FIELDS = frozenset({"format", "statement", "evidence"})
 _EVIDENCE_FIELDS = frozenset({"signer", "checkpoint", "events"})
+# The parser of UUIDs takes many more spellings.
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _EVENT_FIELDS = frozenset(
     {"position", "originator_id", "originator_version", "topic", "state", "proof"}
 )
@@ -179,6 +182,12 @@ def _verified_record(event: dict[str, Any], checkpoint: Checkpoint) -> Record:
             raise AuditError(f"event {name}", expected="a whole number", found=event[name])
     if topic not in BILL_TOPICS:
         raise AuditError(f"event at {position}", expected="an event of a bill", found=topic)
+    if _ID.fullmatch(event["originator_id"]) is None:
+        raise AuditError(
+            f"event at {position} originator_id",
+            expected="a UUID in lower case with hyphens",
+            found=event["originator_id"],
+        )
     record = Record(
         position=position,
         originator_id=UUID(event["originator_id"]),
@@ -186,12 +195,6 @@ def _verified_record(event: dict[str, Any], checkpoint: Checkpoint) -> Record:
         topic=topic,
         state=canonical(event["state"]),
     )
-    if str(record.originator_id) != event["originator_id"]:
-        raise AuditError(
-            f"event at {position} originator_id",
-            expected=record.originator_id,
-            found=event["originator_id"],
-        )
     if not verify_inclusion(
         leaf_hash(record.leaf),
         index=position - 1,

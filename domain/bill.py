@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.money import Microcredits
+from domain.postings import PostingsError, postings
 from domain.pricing import PriceBook
 from domain.record import Record
 
+# The newest class version known of each event that has had more than one.
+VERSIONS = {"account.credits_reserved": 2, "account.reservation_settled": 2}
 ROUNDING = "ceil(quantity * microcredits / per), once, at settlement"
 
 
@@ -57,6 +60,7 @@ def statement(records: Iterable[Record]) -> dict[str, Any]:
             _expect(f"position {record.position} version", version, record.originator_version)
             if tally.closed is not None:
                 raise BillError("close", expected="the last event", found=record.topic)
+        _check_version(record)
         _STEPS[record.topic](tally, record)
     if tally.closed is None:
         raise BillError("session", expected="a settled session", found="one that is still open")
@@ -209,13 +213,34 @@ def _closed(tally: _Tally, record: Record) -> None:
         tally.lines.append({**line, "microcredits": fields[kind], "position": record.position})
 
 
+def _check_version(record: Record) -> None:
+    known = VERSIONS.get(record.topic, 1)
+    found = record.fields.get("class_version", 1)
+    if type(found) is not int or not 1 <= found <= known:
+        raise BillError(
+            f"class_version at position {record.position}",
+            expected=f"1 to {known}, or a newer Payphone to read it",
+            found=found,
+        )
+
+
+def _check_postings(record: Record) -> None:
+    try:
+        postings(record)
+    except PostingsError as broken:
+        where = f"postings at position {record.position}"
+        raise BillError(where, expected=broken.expected, found=broken.found) from broken
+
+
 def _account_reserved(tally: _Tally, record: Record) -> None:
+    _check_postings(record)
     tally.account_reserved += record.fields["amount"]
 
 
 def _account_settled(tally: _Tally, record: Record) -> None:
     if tally.account_settled is not None:
         raise BillError("settlement", expected="one", found="two")
+    _check_postings(record)
     tally.account_settled = (record.fields["charged"], record.fields["refunded"])
 
 

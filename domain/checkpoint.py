@@ -134,16 +134,28 @@ class NoteSignature:
     hint: bytes
     signature: bytes
 
+    @property
+    def text(self) -> str:
+        return signature_line(self.name, self.hint, self.signature)
+
+
+def parse_signatures(text: str) -> tuple[NoteSignature, ...]:
+    """Read whole signature lines, as a witness answers them; CheckpointError for anything else."""
+    *lines, rest = text.split("\n")
+    if rest or not lines:
+        msg = "expected whole signature lines"
+        raise CheckpointError(msg)
+    return tuple(_signature(line) for line in lines)
+
 
 def split_note(note: str) -> tuple[str, tuple[NoteSignature, ...]]:
     """The body of a signed note with its newline, and its signatures; CheckpointError if broken."""
     body, gap, signatures = note.partition("\n\n")
     # Split at newlines only: a note with another control character is another note.
-    *lines, rest = signatures.split("\n")
-    if not gap or rest or not lines:
+    if not gap or not signatures.endswith("\n"):
         msg = "a signed note is a text, an empty line, and whole signature lines"
         raise CheckpointError(msg)
-    return body + "\n", tuple(_signature(line) for line in lines)
+    return body + "\n", parse_signatures(signatures)
 
 
 def _signature(line: str) -> NoteSignature:

@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from domain.checkpoint import (
     CheckpointError,
     CheckSignature,
+    NoteSignature,
     Sign,
     key_hint,
     key_text,
     parse_key,
-    signature_line,
     split_note,
 )
 
 _ALGORITHM = b"\x04"
 _TIME_BYTES = 8
+_TIME_MAX_S = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +55,23 @@ class Cosignature:
     at_s: int
 
 
+def cosignature(body: str, key: WitnessKey, sign: Sign, *, at_s: int) -> NoteSignature:
+    """What the witness signs over the body of a checkpoint, as a line."""
+    signature = at_s.to_bytes(_TIME_BYTES, "big") + sign(_message(body, at_s))
+    return NoteSignature(name=key.name, hint=key.hint, signature=signature)
+
+
 def cosigned(note: str, key: WitnessKey, sign: Sign, *, at_s: int) -> str:
     """The note with this witness's line; an earlier one of the same witness is replaced."""
+    return with_signatures(note, [cosignature(split_note(note)[0], key, sign, at_s=at_s)])
+
+
+def with_signatures(note: str, more: Sequence[NoteSignature]) -> str:
+    """The note with these lines at its end, each in place of an earlier one of the same key."""
     body, lines = split_note(note)
-    kept = [line for line in lines if (line.name, line.hint) != (key.name, key.hint)]
-    signature = at_s.to_bytes(_TIME_BYTES, "big") + sign(_message(body, at_s))
-    own = signature_line(key.name, key.hint, signature)
-    return f"{body}\n" + "".join(signature_line(s.name, s.hint, s.signature) for s in kept) + own
+    replaced = {(line.name, line.hint) for line in more}
+    kept = [line for line in lines if (line.name, line.hint) not in replaced]
+    return f"{body}\n" + "".join(line.text for line in (*kept, *more))
 
 
 def cosignatures(
@@ -75,7 +86,10 @@ def cosignatures(
             msg = f"no cosignature by witness {witness.name} (key hint {witness.hint.hex()})"
             raise CheckpointError(msg)
         at_s = int.from_bytes(line.signature[:_TIME_BYTES], "big")
-        if not check(witness.public, _message(body, at_s), line.signature[_TIME_BYTES:]):
+        is_good = at_s <= _TIME_MAX_S and check(
+            witness.public, _message(body, at_s), line.signature[_TIME_BYTES:]
+        )
+        if not is_good:
             msg = f"a bad cosignature by witness {witness.name} (key hint {witness.hint.hex()})"
             raise CheckpointError(msg)
         found.append(Cosignature(witness=witness, at_s=at_s))

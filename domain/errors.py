@@ -32,6 +32,14 @@ class GatewayError(Exception):
 
     code: ClassVar[str]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception pickles the arguments it was made with; ours have facts instead.
+        return _blank, (type(self),), vars(self)
+
+
+def _blank(kind: type[GatewayError]) -> GatewayError:
+    return kind.__new__(kind)
+
 
 class PaymentRequiredError(GatewayError):
     """More credit is needed before this can be done."""
@@ -200,13 +208,19 @@ class BusyError(GatewayError):
 
 @dataclass(eq=False)
 class LedgerDownError(GatewayError):
-    """The ledger cannot be written (a full disk, a lost database); nothing was done."""
+    """The ledger cannot be written (a full disk, a lost database), or its owner's answer was lost.
+
+    Whether anything was done is seen by asking again.
+    """
 
     code = "ledger_down"
     retry_after_ms: int = 5_000
 
     def __str__(self) -> str:
-        return "The ledger cannot be written right now; nothing was done, retry later"
+        return (
+            "The ledger cannot be reached right now; repeat the same request later, with the same "
+            "Idempotency-Key if it has one"
+        )
 
 
 @dataclass(eq=False)

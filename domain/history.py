@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from domain.bill import BillError, statement
 from domain.breaks import BrokenHistoryError
 from domain.leaves import parse_leaf
-from domain.plain_bill import OPENED, SETTLED, Rate, SessionEvent, is_whole, plain_rate
+from domain.plain_bill import (
+    OPENED,
+    SETTLED,
+    Rate,
+    SessionEvent,
+    is_whole,
+    opened_at,
+    plain_rate,
+)
 from domain.price_list import PublishedPriceBook
 from domain.pricing import PriceBook
 from domain.ranges import Spine, root_of
@@ -87,7 +95,7 @@ class History:
         for events in settled.values():
             rate = plain_rate(events)
             assert rate is not None, "bills that do not add up were refused"  # noqa: S101 (states what cannot be otherwise)
-            rates.setdefault(rate, events[0][0])
+            rates.setdefault(rate, opened_at(events))
         _check_rates(rates, books)
         self._check_heads(facts)
         if facts.broken is not None:
@@ -261,12 +269,14 @@ def _explained(
         for record in mentions
         if record.position in positions or str(record.originator_id).encode() == session
     ]
-    opened = next(record for record in records if record.topic == "session.opened").fields
+    opening = next(record for record in records if record.topic == "session.opened")
+    opened = opening.fields
     for record in records:
         is_of_account = record.topic.startswith("account.")
         if is_of_account and str(record.originator_id) != opened["account_id"]:
+            # Of two that disagree, the later one: up to the earlier the history held.
             return BrokenHistoryError(
-                record.position,
+                max(record.position, opening.position),
                 where,
                 expected=f"an event of account {opened['account_id']}",
                 found=f"one of account {record.originator_id}",

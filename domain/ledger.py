@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application
@@ -44,6 +44,13 @@ def project(
     for event in events:
         aggregate = cast("CanMutateAggregate[UUID]", event).mutate(aggregate)
     return aggregate
+
+
+@runtime_checkable
+class RecordReader(Protocol):
+    """A store that gives records as they are, without the library's notifications between."""
+
+    def records(self, *, after: int, limit: int) -> tuple[Record, ...]: ...
 
 
 class Ledger(Application[UUID]):
@@ -102,6 +109,8 @@ class Ledger(Application[UUID]):
 
     def records(self, *, after: int, limit: int) -> tuple[Record, ...]:
         """Events in order, from the first past `after`."""
+        if isinstance(self.recorder, RecordReader):
+            return self.recorder.records(after=after, limit=limit)
         notes = self.recorder.select_notifications(after, limit, inclusive_of_start=False)
         return tuple(_record(note.id, note) for note in notes)
 
@@ -155,6 +164,10 @@ class Work:
     def add(self, aggregate: LedgerAggregate) -> None:
         """Take in a new aggregate."""
         self._held[aggregate.id.int] = aggregate
+
+    def pending(self) -> list[DomainEventProtocol[UUID]]:
+        """The events of this command so far."""
+        return [event for held in self._held.values() for event in held.pending_events]
 
     def collect(self) -> tuple[list[DomainEventProtocol[UUID]], list[LedgerAggregate]]:
         """The events of this command, and the aggregates they came from, with nothing pending."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+_HASH_BYTES = 32
+_PAIR_BYTES = 2 * _HASH_BYTES
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -19,30 +21,34 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 class MerkleTree:
     """An append-only tree over leaf hashes that answers for every size it ever had.
 
-    `_levels[h][i]` is the root of the full subtree over leaves i*2^h to (i+1)*2^h - 1, so a proof
-    reads a logarithmic number of stored hashes and recomputes only the ragged right edge.
+    `_levels[h]` holds, 32 bytes each, the roots of the full subtrees over leaves i*2^h to
+    (i+1)*2^h - 1, so a proof reads a logarithmic number of stored hashes and recomputes only the
+    ragged right edge. Packed, a million leaves take 64 MB; as objects they took three times that.
     """
 
     def __init__(self) -> None:
-        self._levels: list[list[bytes]] = [[]]
+        self._levels: list[bytearray] = [bytearray()]
 
     @property
     def size(self) -> int:
-        return len(self._levels[0])
+        return len(self._levels[0]) // _HASH_BYTES
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash (32 bytes)."""
-        self._levels[0].append(leaf)
+        levels = self._levels
+        level = levels[0]
+        level += leaf
         height = 0
-        while len(self._levels[height]) % 2 == 0:
-            if height + 1 == len(self._levels):
-                self._levels.append([])
-            left, right = self._levels[height][-2:]
-            self._levels[height + 1].append(node_hash(left, right))
+        while not len(level) % _PAIR_BYTES:
             height += 1
+            if height == len(levels):
+                levels.append(bytearray())
+            parent = hashlib.sha256(b"\x01" + level[-_PAIR_BYTES:]).digest()
+            level = levels[height]
+            level += parent
 
     def leaf(self, index: int) -> bytes:
-        return self._levels[0][index]
+        return self._node(0, index)
 
     def root(self, size: int | None = None) -> bytes:
         """The root over the first `size` leaves (all by default)."""
@@ -92,9 +98,13 @@ class MerkleTree:
         """The hash over leaves start to end; start is a multiple of the width, as in RFC 9162."""
         height = (end - start - 1).bit_length()
         if end - start == 1 << height:
-            return self._levels[height][start >> height]
+            return self._node(height, start >> height)
         split = start + _largest_power_below(end - start)
         return node_hash(self._subtree(start, split), self._subtree(split, end))
+
+    def _node(self, height: int, index: int) -> bytes:
+        at = index * _HASH_BYTES
+        return bytes(self._levels[height][at : at + _HASH_BYTES])
 
     def _check_size(self, size: int) -> None:
         if not 0 <= size <= self.size:

@@ -51,6 +51,11 @@ def plain_rate(events: Sequence[SessionEvent]) -> Rate | None:
     return (book, service, unit, tally.rate, tally.per) if tally.adds_up() else None
 
 
+def opened_at(events: Sequence[SessionEvent]) -> int:
+    """The position at which the session was opened, and so its rate was named."""
+    return next(position for position, topic, _, _ in events if topic == OPENED)
+
+
 class _Tally:
     """What the events add up to; each step says whether it follows from those before."""
 
@@ -113,7 +118,7 @@ class _Tally:
 
     def account_settle(self, values: Values) -> bool:
         is_first = self.account_settled is None
-        self.account_settled = (int(values[0]), int(values[1]))
+        self.account_settled = (int(values[0]), int(values[2]))
         return is_first
 
     def adds_up(self) -> bool:

@@ -16,12 +16,13 @@ def canonical(value: object) -> bytes:
     Keys are ASCII and numbers are integers below 2^53, where sorted keys and no spaces are all
     that the RFC asks for. Text that is not Unicode (a lone surrogate) is a ValueError, as is NaN.
     """
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode("utf-8")
+    return _spell(value).encode("utf-8")
 
 
+# Made once: `json.dumps` makes an encoder for every call that asks for anything unusual.
+_spell = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 

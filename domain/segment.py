@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from domain.checkpoint import CheckpointError, CheckSignature, SignerKey, WrongKeyError, open_head
-from domain.leaves import LeafError, Shape, Values, read_slowly, shapes
+from domain.leaves import TOPIC_MARK, LeafError, Shape, Values, read_slowly, shapes
 from domain.plain_bill import (
     CLOSED,
     OPENED,
@@ -20,12 +20,14 @@ from domain.plain_bill import (
     SETTLED,
     Rate,
     SessionEvent,
+    opened_at,
     plain_rate,
 )
+from domain.postings import ADJUSTMENTS
 from domain.ranges import levels_over, peaks_of
 
-_TOPIC_MARK = b'"topic":"'
-_TOPIC_AT = len(_TOPIC_MARK)
+_TOPIC_AT = len(TOPIC_MARK)
+_FOUND_MAX = 300
 
 Fold = Callable[["SegmentFacts", int, bytes, Sequence[bytes]], None]
 """Adds one event (position, originator, wanted values) to the facts."""
@@ -134,7 +136,7 @@ def _fold(lines: Sequence[bytes], facts: SegmentFacts) -> None:
     aggregates, position = facts.aggregates, facts.first
     values: Values
     for line in lines:
-        likely, match = known.get(line[line.rfind(_TOPIC_MARK) + _TOPIC_AT : -2], unknown)
+        likely, match = known.get(line[line.rfind(TOPIC_MARK) + _TOPIC_AT : -2], unknown)
         found = match(line)
         if found is not None and likely is not None:
             shape = likely
@@ -147,11 +149,11 @@ def _fold(lines: Sequence[bytes], facts: SegmentFacts) -> None:
             before is not None and (before[1] + 1 != version or before[2] != shape.aggregate)
         ):
             raise _misplaced(before, version, shape)
-        first = version if before is None else before[0]
-        aggregates[originator] = (first, version, shape.aggregate)
         fold = _FOLDS.get(shape.topic)
         if fold is not None:
             fold(facts, position, originator, values)
+        first = version if before is None else before[0]
+        aggregates[originator] = (first, version, shape.aggregate)
         position += 1
         facts.events += 1
 
@@ -197,27 +199,88 @@ def _open_heads(job: SegmentJob, facts: SegmentFacts, levels: list[list[bytes]])
 
 
 def _purchased(facts: SegmentFacts, _: int, originator: bytes, values: Sequence[bytes]) -> None:
-    amount = int(values[0])
+    spelled, said, rail = values
+    if said:
+        pair = (rail, spelled, originator, spelled)
+        _check_postings(said, b'["world:%b",-%b],["wallet:%b:available",%b]', pair, spelled)
+    amount = int(spelled)
     facts.wallet(originator).move(amount, 0)
-    facts.rows[f"world:{values[1].decode()}"] -= amount
+    if amount:
+        facts.rows[f"world:{rail.decode()}"] -= amount
+
+
+def _corrected(
+    facts: SegmentFacts, position: int, originator: bytes, values: Sequence[bytes]
+) -> None:
+    added, corrects, said, removed = values
+    if not 1 <= int(corrects) < position:
+        expected = f"of an entry from 1 to {position - 1}"
+        raise LeafError("correction", expected=expected, found=int(corrects))
+    amount = int(added) - int(removed)
+    if said:
+        pair = (-amount, originator, amount)
+        _check_postings(
+            said, b'["adjustments",%d],["wallet:%b:available",%d]', pair, b"%d" % amount
+        )
+    facts.wallet(originator).move(amount, 0)
+    if amount:
+        facts.rows[ADJUSTMENTS] -= amount
 
 
 def _reserved(
     facts: SegmentFacts, position: int, originator: bytes, values: Sequence[bytes]
 ) -> None:
-    amount = int(values[0])
+    spelled, said, session = values
+    if said:
+        pair = (originator, spelled, originator, spelled)
+        _check_postings(
+            said, b'["wallet:%b:available",-%b],["wallet:%b:reserved",%b]', pair, spelled
+        )
+    amount = int(spelled)
     facts.wallet(originator).move(-amount, amount)
-    _keep(facts, values[1], (position, RESERVED, originator, values))
+    _keep(facts, session, (position, RESERVED, originator, values))
 
 
 def _settled(
     facts: SegmentFacts, position: int, originator: bytes, values: Sequence[bytes]
 ) -> None:
-    charged, refunded = int(values[0]), int(values[1])
+    charged, refunded, said = int(values[0]), int(values[2]), values[1]
+    service, session = values[3], values[4]
+    if said:
+        expected = _settlement(originator, service, charged, refunded)
+        if said != expected:
+            raise _wrong_postings(expected, said)
     facts.wallet(originator).move(refunded, -charged - refunded)
-    facts.rows[f"revenue:{values[2].decode()}"] += charged
-    _keep(facts, values[3], (position, SETTLED, originator, values))
-    _finish(facts, values[3])
+    if charged:
+        facts.rows[f"revenue:{service.decode()}"] += charged
+    _keep(facts, session, (position, SETTLED, originator, values))
+    _finish(facts, session)
+
+
+def _settlement(originator: bytes, service: bytes, charged: int, refunded: int) -> bytes:
+    """The postings of a settlement; without the legs that move nothing."""
+    legs = []
+    if charged + refunded:
+        legs.append(b'["wallet:%b:reserved",%d]' % (originator, -charged - refunded))
+    if charged:
+        legs.append(b'["revenue:%b",%d]' % (service, charged))
+    if refunded:
+        legs.append(b'["wallet:%b:available",%d]' % (originator, refunded))
+    return b"[%b]" % b",".join(legs)
+
+
+def _check_postings(
+    said: bytes, form: bytes, values: tuple[bytes | int, ...], amount: bytes
+) -> None:
+    """Hold the postings an event says against those that its amount makes."""
+    expected = b"[]" if amount == b"0" else b"[%b]" % (form % values)
+    if said != expected:
+        raise _wrong_postings(expected, said)
+
+
+def _wrong_postings(expected: bytes, said: bytes) -> LeafError:
+    found = said[:_FOUND_MAX].decode("utf-8", "replace")
+    return LeafError("postings", expected=expected.decode(), found=found)
 
 
 def _keep(facts: SegmentFacts, session: bytes, event: SessionEvent) -> None:
@@ -238,7 +301,7 @@ def _finish(facts: SegmentFacts, session: bytes) -> None:
     if rate is not None:
         del facts.sessions[session]
         facts.bills += 1
-        facts.rates.setdefault(rate, events[0][0])
+        facts.rates.setdefault(rate, opened_at(events))
 
 
 def _published(facts: SegmentFacts, position: int, _: bytes, values: Sequence[bytes]) -> None:
@@ -255,6 +318,7 @@ def _of_session(topic: bytes) -> Fold:
 
 
 _FOLDS: dict[bytes, Fold] = {
+    b"account.credits_corrected": _corrected,
     b"account.credits_purchased": _purchased,
     RESERVED: _reserved,
     SETTLED: _settled,

@@ -35,6 +35,8 @@ class Session(LedgerAggregate):
     """
 
     TOPIC = "session"
+    # 2: a paused clock was last seen when it was paused.
+    class_version = 2
 
     class Event(LedgerEvent): ...
 
@@ -152,6 +154,10 @@ class Session(LedgerAggregate):
         return self.closed_at_ms is None
 
     @property
+    def is_over(self) -> bool:
+        return not self.is_open
+
+    @property
     def is_running(self) -> bool:
         return self.running_since_ms is not None
 
@@ -178,8 +184,13 @@ class Session(LedgerAggregate):
             raise SessionOverError(session_id=str(self.id), reason=reason)
 
     def resume(self, connection_id: UUID, *, at_ms: int) -> None:
-        """Start the clock for a connection that is ready; a newer one takes over."""
+        """Start the clock for a connection that is ready; a newer one takes over.
+
+        No earlier than the clock was last seen: a call that comes late, or again, bills nothing
+        twice.
+        """
         self.check_open(at_ms)
+        at_ms = max(at_ms, self.observed_at_ms)
         if self.is_running:
             if self.connection_id == connection_id:
                 return
@@ -266,6 +277,7 @@ class Session(LedgerAggregate):
     @event(ClockPaused)
     def _clock_paused(self, used_ms: int, at_ms: int) -> None:
         self.used = used_ms
+        self.observed_at_ms = max(self.observed_at_ms, at_ms)
         self.running_since_ms = None
         self.connection_id = None
 

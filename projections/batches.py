@@ -1,133 +1,53 @@
-"""Many changes of rows as few statements over arrays, for a store that is a round trip away."""
+"""A write as SQL: row by row for a store in the process, over arrays for one a round trip away."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, LiteralString
 
-from projections.rows import Change
+from projections.rows import COLUMNS, Statement, Write
 
-_NAME = re.compile(r":(\w+)")
-# Statements that touch one row of one table, by its id; others are run as they stand.
-_INSERT = re.compile(r"INSERT INTO (\w+) VALUES \(([^()]*)\)")
-_UPDATE = re.compile(r"UPDATE (\w+) SET (.*) WHERE id = :id")
-_DELETE = re.compile(r"DELETE FROM (\w+) WHERE id = :id")
-_MOVED = "INSERT INTO balances "
-_LISTED = "INSERT INTO transactions SELECT "
-_MOVE_NAMES = (
-    "position",
-    "id",
-    "kind",
-    "amount",
-    "reference_id",
-    "service",
-    "description",
-    "at_ms",
+# What a batch reads before it writes: rows by their ids, and the last hour marked.
+BALANCES: LiteralString = "SELECT account_id, available, reserved FROM balances WHERE account_id "
+SESSIONS: LiteralString = (
+    "SELECT id, position, account_id, bundle_id, service, status, running, reserved, charged, "
+    "opened_at_ms, started_at_ms, ended_at_ms, expires_at_ms FROM sessions WHERE id "
 )
-_MOVES = (
-    "SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::bigint[], %b::text[], "
-    "%b::text[], %b::text[], %b::bigint[]) AS m "
-    "(position, account_id, kind, amount, reference_id, service, description, at_ms)"
-)
-# What the single statements do one after the other: each transaction sees the ones before it.
-_LIST_MOVES = (
-    f"WITH m AS ({_MOVES}) "  # noqa: S608 (constant columns)
-    "INSERT INTO transactions SELECT m.position, m.account_id, m.kind, m.amount, "
-    "COALESCE(b.available, 0) "
-    "+ SUM(m.amount) OVER (PARTITION BY m.account_id ORDER BY m.position), "
-    "m.reference_id, m.service, m.description, m.at_ms "
-    "FROM m LEFT JOIN balances b ON b.account_id = m.account_id"
-)
-_ADD_MOVES = (
-    "INSERT INTO balances "
-    "SELECT m.account_id, SUM(m.amount) FROM unnest(%b::text[], %b::bigint[]) "
-    "AS m (account_id, amount) GROUP BY m.account_id "
-    "ON CONFLICT (account_id) DO UPDATE SET available = balances.available + EXCLUDED.available"
-)
-
-Call = tuple[str, list[Any]]
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Changes that are not yet statements.
-
-    Changes of different rows may trade places, changes of one row may not: `seen` counts those of
-    each row, and a change joins the group of its statement at that depth.
-    """
-
-    moves: list[tuple[Any, ...]] = field(default_factory=list)
-    seen: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    groups: defaultdict[int, defaultdict[str, list[dict[str, Any]]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(list))
-    )
-
-
-def calls(changes: Iterable[Change]) -> Iterator[Call]:
-    """Statements with `%s` and their values, which together do what the changes do in order."""
-    pending = _Pending()
-    for change in changes:
-        if change.statement.startswith(_LISTED):
-            values = change.values
-            pending.moves.append(tuple(values[name] for name in _MOVE_NAMES))
-        elif change.statement.startswith(_MOVED):
-            # Part of the transaction listed next.
-            continue
-        elif (table := _table(change.statement)) is not None:
-            row = (table, change.values["id"])
-            depth = pending.seen[row] = pending.seen[row] + 1
-            pending.groups[depth][change.statement].append(change.values)
-        else:
-            yield from _flush(pending)
-            pending = _Pending()
-            names = _NAME.findall(change.statement)
-            yield _NAME.sub("%s", change.statement), [change.values[name] for name in names]
-    yield from _flush(pending)
-
-
-def _flush(pending: _Pending) -> Iterator[Call]:
-    if pending.moves:
-        columns = [list(column) for column in zip(*pending.moves, strict=True)]
-        yield _LIST_MOVES, columns
-        yield _ADD_MOVES, [columns[1], columns[3]]
-    for depth in sorted(pending.groups):
-        for statement, rows in pending.groups[depth].items():
-            names = tuple(dict.fromkeys(_NAME.findall(statement)))
-            columns = [[row[name] for row in rows] for name in names]
-            types = tuple(_type(column) for column in columns)
-            yield _over_arrays(statement, names, types), columns
+HOUR: LiteralString = "SELECT max(hour) FROM hours"
 
 
 @cache
-def _table(statement: str) -> str | None:
-    for form in (_INSERT, _UPDATE, _DELETE):
-        found = form.fullmatch(statement)
-        if found is not None:
-            return found[1]
-    return None
+def by_row(statement: Statement) -> str:
+    """For one row at a time, with numbered marks in the order of the columns."""
+    table, columns = statement.table, statement.columns
+    if statement.verb == "insert":
+        marks = ", ".join("?" * len(columns))
+        return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) {statement.more}"  # noqa: S608 (constants of rows.py)
+    if statement.verb == "delete":
+        return f"DELETE FROM {table} WHERE {columns[0]} = ?"  # noqa: S608 (constants of rows.py)
+    changes = ", ".join(f"{name} = ?{n}" for n, name in enumerate(columns[1:], start=2))
+    return f"UPDATE {table} SET {changes} WHERE {columns[0]} = ?1"  # noqa: S608 (constants of rows.py)
+
+
+def over_arrays(write: Write) -> tuple[bytes, list[list[Any]]]:
+    """For all rows at once: a statement with an array for each column, and the arrays."""
+    return _over_arrays(write.statement), [list(column) for column in zip(*write.rows, strict=True)]
 
 
 @cache
-def _over_arrays(statement: str, names: tuple[str, ...], types: tuple[str, ...]) -> str:
-    """The statement for every row of the arrays that take the place of its values."""
-    arrays = ", ".join(f"%b::{kind}[]" for kind in types)
-    source = f"unnest({arrays}) AS v ({', '.join(f'p_{name}' for name in names)})"
-    if (insert := _INSERT.fullmatch(statement)) is not None:
-        return f"INSERT INTO {insert[1]} SELECT {_columns(insert[2])} FROM {source}"  # noqa: S608 (constants of rows.py)
-    if (update := _UPDATE.fullmatch(statement)) is not None:
-        return f"UPDATE {update[1]} SET {_columns(update[2])} FROM {source} WHERE id = v.p_id"  # noqa: S608 (constants of rows.py)
-    delete = _DELETE.fullmatch(statement)
-    assert delete is not None, "only statements of a known form come here"  # noqa: S101 (states what cannot be otherwise)
-    return f"DELETE FROM {delete[1]} USING {source} WHERE id = v.p_id"  # noqa: S608 (constants of rows.py)
-
-
-def _columns(expressions: str) -> str:
-    return _NAME.sub(r"v.p_\1", expressions)
-
-
-def _type(column: list[Any]) -> str:
-    return "bigint" if any(isinstance(value, int) for value in column) else "text"
+def _over_arrays(statement: Statement) -> bytes:
+    table, columns = statement.table, statement.columns
+    kinds = [COLUMNS[table][name].partition(" ")[0] for name in columns]
+    values = f"unnest({', '.join(f'%b::{kind}[]' for kind in kinds)})"
+    names = ", ".join(columns)
+    if statement.verb == "insert":
+        sql = f"INSERT INTO {table} ({names}) SELECT * FROM {values} {statement.more}"  # noqa: S608 (constants of rows.py)
+    elif statement.verb == "delete":
+        sql = f"DELETE FROM {table} USING {values} AS v (key) WHERE {columns[0]} = v.key"  # noqa: S608 (constants of rows.py)
+    else:
+        changes = ", ".join(f"{name} = v.{name}" for name in columns[1:])
+        sql = (
+            f"UPDATE {table} SET {changes} FROM {values} AS v ({names}) "  # noqa: S608 (constants of rows.py)
+            f"WHERE {table}.{columns[0]} = v.{columns[0]}"
+        )
+    return sql.encode()

@@ -9,16 +9,23 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from domain.errors import LedgerDownError
 from domain.record import Record
 
 BATCH_MAX = 5_000
 RETRY_S = 0.05
+# How long a store that does not answer is left alone.
+DOWN_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
+class MissingRecordsError(Exception):
+    """The batch does not follow on what the tables have seen; somebody else cleared them."""
+
+
 class Tables(Protocol):
-    """What a follower fills."""
+    """What a follower fills; `MissingRecordsError` from `apply` makes it look where they stand."""
 
     @property
     def position(self) -> int: ...
@@ -29,7 +36,12 @@ class Tables(Protocol):
 
 
 class Follower:
-    """One thread that reads what is new and applies it; `notify` tells it there is something."""
+    """One thread that reads what is new and applies it; `notify` tells it there is something.
+
+    Followers of several processes may fill the same tables: each goes on from where they stand.
+    While the store does not answer (`LedgerDownError` from the tables or from `read`), whoever
+    waits is told so, and the follower tries again. Anything else stops it.
+    """
 
     def __init__(
         self,
@@ -40,8 +52,10 @@ class Follower:
     ) -> None:
         self._tables = tables
         self._read = read
-        if tables.position > head:
-            # Tables of another or a longer history: theirs is not this log's past.
+        seen = tables.position
+        if seen > head and not read(seen - 1, 1):
+            # Tables of another or a longer history: theirs is not this log's past. The log itself
+            # is asked, since with other processes it may have grown since `head` was read.
             tables.clear()
         self._position = tables.position
         self._head = head
@@ -84,27 +98,46 @@ class Follower:
         self._thread.join()
 
     def _follow(self) -> None:
-        while True:
-            with self._moved:
-                while self._position >= self._head and not self._closing:
-                    self._moved.wait()
-                if self._closing:
-                    return
+        while self._await_news():
             try:
-                records = self._read(self._position, BATCH_MAX)
-                if records:
-                    self._tables.apply(records)
+                moved = self._step()
+            except LedgerDownError as failure:
+                log.warning("projection waits for the store", extra={"failure": str(failure)})
+                self._tell(failure)
+                self._pause(DOWN_S)
+                continue
+            except MissingRecordsError:
+                moved = False
             except Exception as failure:
                 log.exception("projection stopped")
-                self._stop(failure)
+                self._failure = failure
+                self._tell(failure)
                 return
-            if records:
-                self._advance(records[-1].position)
-                continue
-            with self._moved:
-                # Announced and not there yet: look again soon, without spinning.
-                if not self._closing:
-                    self._moved.wait(RETRY_S)
+            if not moved:
+                # Announced and not there yet, or begun anew: look again soon, without spinning.
+                self._pause(RETRY_S)
+
+    def _await_news(self) -> bool:
+        """Wait until there is something to do; False when it is time to go."""
+        with self._moved:
+            while self._position >= self._head and not self._closing:
+                self._moved.wait()
+            return not self._closing
+
+    def _step(self) -> bool:
+        """Apply what comes next, unless another process did; whether the tables have moved."""
+        before, seen = self._position, self._tables.position
+        records = () if seen > before else self._read(seen, BATCH_MAX)
+        if records:
+            self._tables.apply(records)
+            seen = records[-1].position
+        self._advance(seen)
+        return seen > before
+
+    def _pause(self, duration_s: float) -> None:
+        with self._moved:
+            if not self._closing:
+                self._moved.wait(duration_s)
 
     def _advance(self, position: int) -> None:
         with self._moved:
@@ -114,10 +147,9 @@ class Follower:
         for _, loop, done in ready:
             _wake(loop, done, None)
 
-    def _stop(self, failure: Exception) -> None:
+    def _tell(self, failure: Exception) -> None:
         """Tell whoever waits; the lists are behind from here, the ledger is not touched."""
         with self._moved:
-            self._failure = failure
             waiters, self._waiters = self._waiters, []
         for _, loop, done in waiters:
             _wake(loop, done, failure)

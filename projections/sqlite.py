@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -11,8 +12,11 @@ from uuid import UUID
 
 from domain.ports.views import SessionRow, TransactionRow
 from domain.record import Record
+from projections.batches import BALANCES, HOUR, SESSIONS, by_row
+from projections.fold import Batch, Known, SessionState
 from projections.follow import Follower
-from projections.rows import SCHEMA, TABLES, changes
+from projections.lists import OperatorLists
+from projections.rows import SCHEMA, SHAPE, TABLES, NoTablesError
 
 _SESSION_COLUMNS = (
     "id, account_id, bundle_id, service, status, reserved, charged, opened_at_ms, started_at_ms, "
@@ -23,8 +27,12 @@ _SESSION_COLUMNS = (
 class SqliteTables:
     """The tables and how to ask them; `apply` moves rows and position in one transaction."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+        """Make what is missing; with `read_only` that is a `NoTablesError`."""
         self._lock = threading.Lock()
+        if read_only:
+            self._db = self._open(path)
+            return
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -40,21 +48,17 @@ class SqliteTables:
         return 0 if row is None else int(row["position"])
 
     def apply(self, records: Sequence[Record]) -> None:
+        batch = Batch(records)
         with self._lock, self._db:
-            for record in records:
-                for change in changes(record):
-                    self._db.execute(change.statement, change.values)
-            self._db.execute(
-                "INSERT OR REPLACE INTO position VALUES (1, ?)", (records[-1].position,)
-            )
+            for write in batch.writes(self._known(batch)):
+                self._db.executemany(by_row(write.statement), write.rows)
 
     def clear(self) -> None:
         """Forget everything, to follow from the beginning."""
         with self._lock, self._db:
             # All tables or none: a crash half way must not leave rows without their position.
             self._db.execute("BEGIN")
-            for table in TABLES:
-                self._db.execute(f"DROP TABLE IF EXISTS {table}")
+            self._drop()
         self._create()
 
     def close(self) -> None:
@@ -64,7 +68,7 @@ class SqliteTables:
     def transactions(
         self, account_id: UUID, *, limit: int, offset: int
     ) -> tuple[TransactionRow, ...]:
-        rows = self._select(
+        rows = self.select(
             "SELECT * FROM transactions WHERE account_id = ? ORDER BY position DESC "
             "LIMIT ? OFFSET ?",
             (str(account_id), limit, offset),
@@ -74,7 +78,7 @@ class SqliteTables:
     def sessions(
         self, account_id: UUID, *, limit: int, offset: int, status: str | None
     ) -> tuple[SessionRow, ...]:
-        rows = self._select(
+        rows = self.select(
             f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE account_id = ? "  # noqa: S608 (constant columns)
             "AND status = COALESCE(?, status) ORDER BY position DESC LIMIT ? OFFSET ?",
             (str(account_id), status, limit, offset),
@@ -82,22 +86,60 @@ class SqliteTables:
         return tuple(_session(row) for row in rows)
 
     def ids(self, statement: str, values: Sequence[object] = ()) -> tuple[UUID, ...]:
-        return tuple(UUID(row["id"]) for row in self._select(statement, values))
+        return tuple(UUID(row["id"]) for row in self.select(statement, values))
+
+    @staticmethod
+    def _open(path: Path | str) -> sqlite3.Connection:
+        if not Path(path).is_file():
+            raise NoTablesError(f"no lists at {path}")
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        (shape,) = connection.execute("PRAGMA user_version").fetchone()
+        if shape != SHAPE:
+            connection.close()
+            raise NoTablesError(f"the lists at {path} are of another version")
+        return connection
+
+    def _known(self, batch: Batch) -> Known:
+        one_of = "IN (SELECT value FROM json_each(?))"
+        accounts, sessions = (json.dumps(list(ids)) for ids in (batch.accounts, batch.sessions))
+        (hour,) = self._db.execute(HOUR).fetchone()
+        return Known(
+            balances={
+                key: (available, reserved)
+                for key, available, reserved in self._db.execute(BALANCES + one_of, (accounts,))
+            },
+            sessions={
+                row[0]: SessionState(*row)
+                for row in self._db.execute(SESSIONS + one_of, (sessions,))
+            },
+            hour=hour,
+        )
 
     def _create(self) -> None:
         with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            (shape,) = self._db.execute("PRAGMA user_version").fetchone()
+            if shape != SHAPE:
+                self._drop()
             for statement in SCHEMA:
                 self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {SHAPE}")
 
-    def _select(self, statement: str, values: Sequence[object]) -> list[sqlite3.Row]:
+    def _drop(self) -> None:
+        for table in TABLES:
+            self._db.execute(f"DROP TABLE IF EXISTS {table}")
+
+    def select(self, statement: str, values: Sequence[object]) -> list[sqlite3.Row]:
         with self._lock:
             return self._db.execute(statement, values).fetchall()
 
 
-class SqliteViews:
+class SqliteViews(OperatorLists):
     """Implements `Views` over the tables and the position they follow."""
 
     def __init__(self, tables: SqliteTables, follower: Follower) -> None:
+        super().__init__(tables.select)
         self._tables = tables
         self._follower = follower
 

@@ -1,57 +1,49 @@
-"""Hypothesis strategies for every value of the domain."""
+"""Hypothesis strategies for what only our own tests need; the others are `domain.testing`'s."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
 from domain.checkpoint import Checkpoint, SignerKey
-from domain.money import MICROCREDITS_MAX, Microcredits
+from domain.money import Microcredits
 from domain.ports.payments import Proof, Purchase
-from domain.pricing import QUANTITY_MAX, SERVICES, UNITS, PriceBook, Tariff
-from domain.session import Order
+from domain.testing import (
+    START_MS,
+    ids,
+    orders,
+    price_books,
+    quantities,
+    tariffs,
+    times_ms,
+    wallets,
+)
+from domain.testing import amounts as microcredits
+from domain.testing import small_amounts as small_microcredits
 
-START_MS = 1_700_000_000_000
+__all__ = [
+    "START_MS",
+    "checkpoints",
+    "event_fields",
+    "hashes",
+    "ids",
+    "microcredits",
+    "orders",
+    "price_books",
+    "proofs",
+    "purchases",
+    "quantities",
+    "signer_keys",
+    "small_microcredits",
+    "tariffs",
+    "texts",
+    "times_ms",
+]
+
 INTEGER_MAX = 2**53 - 1
 
-ids = st.uuids()
-times_ms = st.integers(START_MS, START_MS + 10**10)
-services = st.sampled_from(SERVICES)
-microcredits = st.builds(Microcredits, st.integers(0, MICROCREDITS_MAX))
-small_microcredits = st.builds(Microcredits, st.integers(0, 10**9))
-wallets = st.integers(1, 2**160 - 1).map(lambda n: f"0x{n:040x}")
 # Whatever a person may type; lone surrogates are not Unicode and cannot be written down.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 hashes = st.binary(min_size=32, max_size=32)
-versions = st.from_regex(r"[0-9]{4}-[0-9]{1,2}", fullmatch=True)
-
-
-@st.composite
-def tariffs(draw: st.DrawFn, unit: str | None = None) -> Tariff:
-    return Tariff(
-        unit=unit or draw(st.sampled_from(sorted(set(UNITS.values())))),
-        microcredits=draw(st.integers(0, 100_000)),
-        per=draw(st.integers(1, 100_000)),
-    )
-
-
-@st.composite
-def price_books(draw: st.DrawFn) -> PriceBook:
-    rates = tuple((name, draw(tariffs(UNITS[name]))) for name in sorted(SERVICES))
-    return PriceBook(version=draw(versions), tariffs=rates)
-
-
-@st.composite
-def orders(draw: st.DrawFn, unit: str | None = None) -> Order:
-    service = draw(services.filter(lambda name: unit in (None, UNITS[name])))
-    return Order(
-        service=service,
-        tariff=draw(tariffs(UNITS[service])),
-        price_book=draw(versions),
-        quantity=draw(st.integers(1, 10**7)),
-        expires_at_ms=draw(times_ms),
-    )
-
-
 purchases = st.builds(
     Purchase,
     chain=st.just("evm"),
@@ -69,7 +61,6 @@ proofs = st.builds(
     expires_at_ms=times_ms,
     payload=texts,
 )
-quantities = st.integers(0, QUANTITY_MAX)
 signer_keys = st.builds(
     SignerKey, name=st.from_regex(r"[a-z]{1,10}\.test(/[a-z]{1,8})?", fullmatch=True), public=hashes
 )

@@ -6,15 +6,17 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from uuid import uuid4
 
 from aiohttp import web
 
-from adapters.bootstrap.books import Books, idle_books, open_books, sign_heads
+from adapters.bootstrap.books import folder_of, idle_books, open_books, sign_heads
+from adapters.bootstrap.log_parts import ask_witnesses, log_of_site, rotate_key
 from adapters.bootstrap.money import Money, Sandbox, open_money
+from adapters.bootstrap.parts import Books, Told
 from adapters.bootstrap.problems import CannotStartError
 from adapters.bootstrap.speech import model_store, open_speech
 from adapters.clock import SystemClock
@@ -26,12 +28,14 @@ from adapters.keys import Ed25519SessionKeys, KeyFileError, load_or_create_seed
 from adapters.sandbox.faults import Faults
 from adapters.sfu.rooms import DTelecomRooms, LiveKitRooms, NoRooms
 from adapters.speech.websocket import Streams
-from adapters.store.exclusive import FolderInUseError, held
+from adapters.store.exclusive import FolderInUseError
 from adapters.store.log import DamagedLogError
 from domain.errors import GatewayError
 from domain.gateway import Gateway, Terms
+from domain.ledger import Work
 from domain.ports.rooms import Rooms
 from domain.pricing import DEFAULT_PRICE_BOOK
+from domain.record import Record
 from domain.switchboard import Switchboard
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.purchase_credits import Purchases
@@ -48,6 +52,7 @@ __all__ = [
     "WeightsError",
     "idle_books",
     "model_store",
+    "rotate_key",
     "site",
 ]
 
@@ -80,11 +85,15 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(closing(_listener(settings)))
         url = settings.http.public_url or _url(settings, listener)
-        data = settings.storage.data
-        stack.enter_context(held(data))
+        stack.enter_context(folder_of(settings))
         clock = SystemClock()
         money = open_money(settings, clock, faults or Faults(), stack)
-        books = await asyncio.to_thread(open_books, settings, url, stack)
+        switchboard = Switchboard()
+        books = await asyncio.to_thread(
+            open_books, settings, url, stack, _teller(switchboard, asyncio.get_running_loop())
+        )
+        switchboard.join(books.trunk)
+        books.attach(switchboard)
         ears, mouth = open_speech(settings, stack)
         gateway = Gateway(
             books=books.owner,
@@ -93,13 +102,14 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
             log=books.log,
             clock=clock,
             keys=Ed25519SessionKeys(
-                load_or_create_seed(data / "session.key"), issuer=books.key.name
+                load_or_create_seed(settings.storage.data / "session.key"),
+                issuer=books.keys.key.name,
             ),
             rails=(money.rail,),
             rooms=_rooms(settings, url),
             transcriber=ears,
             synthesizer=mouth,
-            switchboard=Switchboard(),
+            switchboard=switchboard,
             price_book=DEFAULT_PRICE_BOOK,
             terms=_terms(settings),
             stt_url=settings.http.stt_url or url,
@@ -107,16 +117,35 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
             new_id=uuid4,
         )
         await publish_prices(gateway)
-        await recover_clocks(gateway)
+        if books.is_alone:
+            await recover_clocks(gateway)
         await asyncio.gather(ears.start(), mouth.start())
         await _listen(gateway, books, money, url, settings, listener, stack)
         yield Site(
             url=url,
             gateway=gateway,
-            log_key=books.key.text,
+            log_key=books.keys.key.text,
             pay_to=money.pay_to,
             sandbox=money.sandbox,
         )
+
+
+def _teller(switchboard: Switchboard, loop: asyncio.AbstractEventLoop) -> Told:
+    """Let live lines hear what was written about their sessions, in the loop they live in."""
+
+    def told(records: tuple[Record, ...]) -> None:
+        news = [r for r in records if switchboard.line(r.originator_id) is not None]
+        if news:
+            # A loop that was closed meanwhile has no lines.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_hear, switchboard, news)
+
+    return told
+
+
+def _hear(switchboard: Switchboard, records: Sequence[Record]) -> None:
+    for record in records:
+        switchboard.heard(record)
 
 
 def _rooms(settings: Settings, url: str) -> Rooms:
@@ -161,7 +190,8 @@ async def _listen(
             public_url=url,
             version=version("payphone"),
             sandbox=settings.sandbox,
-            log_signer=books.key.text,
+            log_signer=books.keys.key.text,
+            log=log_of_site(books.keys, settings.log.witnesses),
             networks={money.rail.name: (money.network,)},
         ),
         health=lambda: _health(gateway),
@@ -169,8 +199,9 @@ async def _listen(
     )
     stack.push_async_callback(purchases.drain)
     tasks = [
-        asyncio.create_task(_sweep(gateway)),
-        asyncio.create_task(sign_heads(books.log)),
+        asyncio.create_task(_sweep(gateway, books)),
+        asyncio.create_task(sign_heads(books)),
+        asyncio.create_task(ask_witnesses(settings.log.witnesses, books.merkle)),
     ]
     stack.push_async_callback(_cancel, tasks)
     runner = Runner(app)
@@ -181,9 +212,13 @@ async def _listen(
     await web.SockSite(runner, listener).start()
 
 
+def _nothing(_work: Work) -> None:
+    """A command that only wants an answer."""
+
+
 async def _health(gateway: Gateway) -> Sequence[Part]:
     try:
-        await gateway.books.run(lambda _work: None)
+        await gateway.books.run(_nothing)
         ledger = ""
     except GatewayError as refusal:
         ledger = str(refusal)
@@ -194,11 +229,15 @@ async def _health(gateway: Gateway) -> Sequence[Part]:
     )
 
 
-async def _sweep(gateway: Gateway) -> None:
-    """Finish what was left half done, now and on a timer; a failure waits for the next round."""
+async def _sweep(gateway: Gateway, books: Books) -> None:
+    """Finish what was left half done, now and on a timer; a failure waits for the next round.
+
+    Of several processes the owner does it for all.
+    """
     while True:
         try:
-            await reconcile(gateway)
+            if books.is_owner():
+                await reconcile(gateway)
         except Exception:
             log.exception("sweep failed")
         await gateway.clock.sleep_until(gateway.clock.now_ms() + SWEEP_MS)

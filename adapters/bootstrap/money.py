@@ -16,6 +16,7 @@ from adapters.sandbox.facilitator import SandboxFacilitator
 from adapters.sandbox.faults import Faults
 from adapters.sandbox.rpc import SandboxNode
 from adapters.sandbox.wallets import ThrowawayWallet, fresh_solana_wallet, sandbox_wallet
+from adapters.store.exclusive import slot, turn
 from domain.ports.clock import Clock
 
 FACILITATOR_TIMEOUT_MS = 30_000
@@ -59,14 +60,18 @@ def open_money(settings: Settings, clock: Clock, faults: Faults, stack: AsyncExi
             clock=clock,
         )
         return Money(rail=rail, pay_to=settings.x402.pay_to, network=network.caip2, sandbox=None)
-    return _play_money(settings, clock, faults)
+    return _play_money(settings, clock, faults, stack)
 
 
-def _play_money(settings: Settings, clock: Clock, faults: Faults) -> Money:
+def _play_money(settings: Settings, clock: Clock, faults: Faults, stack: AsyncExitStack) -> Money:
+    """Each process has a chain of its own, in the first journal that no other writes to."""
     data = settings.storage.data
-    chain = SandboxChain(clock, journal=data / "sandbox.journal")
-    pay_to = sandbox_wallet(data / "sandbox-gateway.key").address
-    wallet = sandbox_wallet(data / "sandbox-customer.key")
+    number = stack.enter_context(slot(data))
+    journal = "sandbox.journal" if number == 1 else f"sandbox-{number}.journal"
+    chain = SandboxChain(clock, journal=data / journal)
+    with turn(data):
+        pay_to = sandbox_wallet(data / "sandbox-gateway.key").address
+        wallet = sandbox_wallet(data / "sandbox-customer.key")
     if chain.balance(wallet.address) == 0:
         chain.mint(wallet.address, _SANDBOX_FUNDS)
     rail = X402Rail(

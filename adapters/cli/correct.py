@@ -1,4 +1,7 @@
-"""`payphone correct`: put an account right by a further entry, while the gateway is stopped."""
+"""`payphone correct`: put an account right by a further entry.
+
+A ledger in a folder must belong to a gateway that is stopped; in a database it may be running.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from adapters.bootstrap import STARTING_PROBLEMS, idle_books
+from adapters.cli.evidence import UsageError
+from adapters.cli.stored import add_database, settings_of
 from adapters.clock import SystemClock
+from adapters.config import Settings
 from domain.account import Account
 from domain.errors import GatewayError
 from domain.use_cases.correct_credits import Correction, correct_credits
@@ -18,6 +24,7 @@ from domain.use_cases.correct_credits import Correction, correct_credits
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("correct", help="correct an account by a further entry")
     parser.add_argument("--data", type=Path, default=Path("payphone-data"), help="data folder")
+    add_database(parser)
     parser.add_argument("--account", type=UUID, required=True, help="the account's id")
     parser.add_argument(
         "--amount", type=int, required=True, help="µcr to add, or, negative, to remove"
@@ -46,14 +53,14 @@ def run(options: argparse.Namespace) -> int:
         corrects_position=options.corrects,
     )
     try:
-        account = _written(options.data, correction)
-    except (GatewayError, *STARTING_PROBLEMS) as refusal:
+        account = _written(settings_of(options), correction)
+    except (GatewayError, UsageError, *STARTING_PROBLEMS) as refusal:
         print(f"not corrected: {refusal}", file=sys.stderr)
         return 1
     print(f"correction {correction.correction_id}: available {account.available}")
     return 0
 
 
-def _written(data: Path, correction: Correction) -> Account:
-    with idle_books(data) as books:
+def _written(settings: Settings, correction: Correction) -> Account:
+    with idle_books(settings) as books:
         return asyncio.run(correct_credits(books, SystemClock(), correction))

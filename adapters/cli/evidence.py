@@ -11,12 +11,15 @@ from pathlib import Path
 from rich.console import Console
 
 from adapters.cli.bars import counted
+from adapters.keys import check_signature
+from adapters.log_keys import parse_rotations
 from adapters.store.archive import write_archive
 from adapters.store.stored import StoredLog
 from domain.breaks import BrokenHistoryError
-from domain.checkpoint import SignerKey, parse_keys
+from domain.checkpoint import SignerKey, parse_keys, split_note
 from domain.merkle import MerkleTree, leaf_hash
 from domain.proofs import consistency_of, inclusion_of
+from domain.rotation import RotationError, open_rotation, outlived
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -33,6 +36,37 @@ def read_keys(given: Sequence[str]) -> tuple[SignerKey, ...]:
         path = Path(text)
         found.extend(parse_keys(path.read_text(encoding="utf-8") if path.is_file() else text))
     return tuple(found)
+
+
+def read_rotations(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Changes of key from files: a `log.rotations`, or what /.well-known/payphone answered."""
+    notes: list[str] = []
+    for path in paths:
+        try:
+            found = parse_rotations(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as damage:
+            raise RotationError(f"{path}: {damage}") from damage
+        notes.extend(note for note in found if note not in notes)
+    return tuple(notes)
+
+
+def check_terms(path: Path, heads: Sequence[tuple[int, str]], keys: Sequence[SignerKey]) -> None:
+    """That no former key signed alone after its time; `BrokenHistoryError` at the first such head.
+
+    The signatures themselves were checked.
+    """
+    notes = read_rotations([path]) if path.is_file() else ()
+    rotations = [open_rotation(note, check=check_signature) for note in notes]
+    for size, note in heads if rotations else ():
+        lines = {(line.name, line.hint) for line in split_note(note)[1]}
+        late = outlived(size, [key for key in keys if (key.name, key.hint) in lines], rotations)
+        if late is not None:
+            raise BrokenHistoryError(
+                size,
+                "retired key",
+                expected=f"a signature by {late.key.text}, which signs after {late.since.size}",
+                found=f"only one by {late.former.text}",
+            )
 
 
 def proof(options: argparse.Namespace, recorder: StoredLog) -> str:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
 from eventsourcing.persistence import PersistenceError
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from adapters.cli import evidence
+from adapters.cli import evidence, trial_balance, views
+from adapters.cli import statement as statements
 from adapters.cli.bars import counted
 from adapters.cli.evidence import UsageError, read_keys
-from adapters.cli.replay import compare
+from adapters.cli.replay import compare, recompute
+from adapters.cli.stored import add_database, opened
 from adapters.keys import check_signature
-from adapters.store.audit import Audit, audit, bills, session_records
-from adapters.store.sqlite import LedgerRecorder, sqlite_environment
+from adapters.log_keys import ROTATIONS
+from adapters.store.archive import in_processes
+from adapters.store.audit import Audit, audit, session_records
+from adapters.store.stored import NewerSchemaError, StoredLog
+from adapters.store.verify import PROCESSES_FROM, LinedLog, verify
 from domain.audit import AuditError, bill_document
-from domain.bill import statement
 from domain.breaks import BrokenHistoryError
 from domain.checkpoint import CheckpointError, SignerKey, open_head
-from domain.ledger import Ledger
-from domain.money import Microcredits
 from domain.session import Session
 
 console = Console(highlight=False)
@@ -38,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("ledger", help="replay, verify and read a stored ledger")
     parser.add_argument("action", choices=sorted(_ACTIONS))
     parser.add_argument("--data", type=Path, default=Path("payphone-data"), help="data folder")
+    add_database(parser)
     parser.add_argument(
         "--key",
         action="append",
@@ -51,13 +51,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--first", type=int, help="the size of the older log (consistency)")
     parser.add_argument("--second", type=int, help="the size of the newer log (consistency)")
     parser.add_argument("--out", type=Path, help="write to this file instead of the screen")
+    trial_balance.add_arguments(parser)
+    statements.add_arguments(parser)
+    views.add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Do it; 0 when everything holds, 1 with the first break, 2 when asked for wrongly."""
     try:
-        with _opened(options.data) as recorder:
+        with opened(options) as recorder:
             return _ACTIONS[options.action](options, recorder)
     except (BrokenHistoryError, AuditError) as broken:
         errors.print(f"[red]BROKEN[/red] {escape(str(broken))}", soft_wrap=True)
@@ -66,24 +69,15 @@ def run(options: argparse.Namespace) -> int:
     except (PersistenceError, sqlite3.Error) as damage:
         text = escape(str(damage))
         errors.print(f"[red]DAMAGED[/red] the database cannot be read: {text}", soft_wrap=True)
+    except NewerSchemaError as newer:
+        errors.print(f"[red]NEWER[/red] {escape(str(newer))}", soft_wrap=True)
     except (UsageError, OSError, UnicodeError) as problem:
         errors.print(escape(str(problem)), soft_wrap=True)
         return 2
     return 1
 
 
-@contextmanager
-def _opened(folder: Path) -> Iterator[LedgerRecorder]:
-    path = folder / "ledger.db"
-    if not path.is_file():
-        raise UsageError(f"no ledger: {path} (give the gateway's data folder with --data)")
-    environment = sqlite_environment(f"file:{path}?mode=ro") | {"CREATE_TABLE": "no"}
-    with Ledger(env=environment) as ledger:
-        assert isinstance(ledger.recorder, LedgerRecorder)  # noqa: S101 (configured above)
-        yield ledger.recorder
-
-
-def _audited(options: argparse.Namespace, recorder: LedgerRecorder) -> Audit:
+def _audited(options: argparse.Namespace, recorder: StoredLog) -> Audit:
     keys = _keys(options)
     with counted("replaying", recorder.max_notification_id() or 0, errors) as progress:
         return audit(
@@ -105,13 +99,21 @@ def _keys(options: argparse.Namespace) -> tuple[SignerKey, ...]:
     return read_keys([str(path)]) if path.is_file() else ()
 
 
-def _verify(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
-    found = _audited(options, recorder)
-    count = sum(1 for _ in bills(recorder.scan(), found.aggregates))
+def _verify(options: argparse.Namespace, recorder: LinedLog) -> int:
     keys = _keys(options)
+    total = recorder.max_notification_id() or 0
+    with counted("verifying", total, errors) as progress:
+        found = verify(
+            recorder,
+            keys=keys,
+            check=check_signature,
+            progress=progress,
+            run=in_processes if total >= PROCESSES_FROM else map,
+        )
+    evidence.check_terms(options.data / ROTATIONS, recorder.checkpoints(), keys)
     console.print(
-        f"[green]VERIFIED[/green] {found.events} events, {found.checkpoints} signed heads, "
-        f"{count} bills recomputed, trial balance {found.books.total}"
+        f"[green]VERIFIED[/green] {found.events} events, {found.heads} signed heads, "
+        f"{found.bills} bills recomputed, trial balance {found.total}"
     )
     console.print(f"root {found.root.hex()}")
     for key in keys:
@@ -124,7 +126,7 @@ def _verify(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
     return 0
 
 
-def _replay(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+def _replay(options: argparse.Namespace, recorder: StoredLog) -> int:
     found = _audited(options, recorder)
     if options.session is None:
         for kind in sorted({type(a).__name__ for a in found.aggregates.values()}):
@@ -136,23 +138,16 @@ def _replay(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
     records = session_records(recorder.scan(), session)
     if options.bill is not None:
         return compare(options.bill, records, evidence.tree_of(recorder))
-    _write(options, json.dumps(statement(records), indent=1))
+    _write(options, json.dumps(recompute(records), indent=1))
     return 0
 
 
-def _trial_balance(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+def _trial_balance(options: argparse.Namespace, recorder: StoredLog) -> int:
     found = _audited(options, recorder)
-    table = Table("account", "µcr", "USD", title=f"trial balance at position {found.events}")
-    for account, amount in found.books.by_kind().items():
-        sign = "-" if amount < 0 else ""
-        table.add_row(account, str(amount), sign + Microcredits(abs(amount)).usd)
-    table.add_section()
-    table.add_row("total", str(found.books.total), Microcredits(abs(found.books.total)).usd)
-    console.print(table)
-    return 0 if found.books.total == 0 else 1
+    return trial_balance.show(options, found.books, recorder.scan)
 
 
-def _bill(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+def _bill(options: argparse.Namespace, recorder: StoredLog) -> int:
     found = _audited(options, recorder)
     session = _session(options, found)
     records = session_records(recorder.scan(), session)
@@ -178,17 +173,17 @@ def _bill(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
     return 0
 
 
-def _proof(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+def _proof(options: argparse.Namespace, recorder: StoredLog) -> int:
     _write(options, evidence.proof(options, recorder))
     return 0
 
 
-def _consistency(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+def _consistency(options: argparse.Namespace, recorder: StoredLog) -> int:
     _write(options, evidence.consistency(options, recorder))
     return 0
 
 
-def _export(options: argparse.Namespace, recorder: LedgerRecorder) -> int:
+def _export(options: argparse.Namespace, recorder: StoredLog) -> int:
     return evidence.export(options, recorder, _keys(options))
 
 
@@ -196,6 +191,8 @@ def _session(options: argparse.Namespace, found: Audit) -> Session:
     session = found.aggregates.get(options.session) if options.session else None
     if not isinstance(session, Session):
         raise UsageError(f"no session {options.session} (give one with --session)")
+    if session.is_open:
+        raise UsageError(f"session {session.id} is still open: it has no bill before its end")
     return session
 
 
@@ -207,11 +204,16 @@ def _write(options: argparse.Namespace, text: str) -> None:
 
 
 _ACTIONS = {
+    "balances": views.balances,
     "bill": _bill,
     "consistency": _consistency,
     "export": _export,
     "proof": _proof,
+    "rebuild": views.rebuild_lists,
     "replay": _replay,
+    "reservations": views.reservations,
+    "statement": statements.run,
     "trial-balance": _trial_balance,
+    "usage": views.usage,
     "verify": _verify,
 }

@@ -17,6 +17,7 @@ from rich.console import Console
 from adapters.bootstrap import STARTING_PROBLEMS, Site, site
 from adapters.cli.models import ensure_models
 from adapters.config import ConfigError, Settings
+from adapters.garbage import tend_garbage
 from adapters.log import configure
 from adapters.sandbox.faults import Faults
 
@@ -24,6 +25,7 @@ _OPTIONS = {
     "host": "PAYPHONE_HOST",
     "port": "PAYPHONE_PORT",
     "data": "PAYPHONE_DATA",
+    "database": "PAYPHONE_DATABASE",
 }
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", help="0 lets the system choose (default 8402)")
     parser.add_argument("--data", help="data folder (default payphone-data)")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        help="keep the ledger in PostgreSQL (postgresql://...), also from several processes",
+    )
     parser.add_argument("--sandbox", action="store_true", help="chains in the process, play money")
     parser.add_argument(
         "--fault",
@@ -76,6 +83,7 @@ async def _serve(settings: Settings, ready_file: Path | None, faults: Faults) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with site(settings, faults=faults) as place:
+        tend_garbage()
         if ready_file is not None:
             _announce(place, ready_file)
         _greet(place)

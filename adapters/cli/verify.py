@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from adapters.cli.bars import counted
-from adapters.cli.evidence import read_keys
+from adapters.cli.evidence import read_keys, read_rotations
 from adapters.keys import check_signature
 from adapters.store.archive import ZipArchive, in_processes, is_archive
 from domain.archive_audit import ArchiveVerdict, audit_archive
@@ -20,6 +20,7 @@ from domain.breaks import BrokenHistoryError
 from domain.checkpoint import CheckpointError, SignerKey, parse_checkpoint, split_note
 from domain.cosignature import Cosignature, WitnessKey, cosignatures
 from domain.money import Microcredits
+from domain.rotation import Rotation, follow, open_rotation, outlived
 
 # Starting processes costs half a second; below this one is done before they are there.
 _PROCESSES_FROM = 4
@@ -32,6 +33,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--key",
         action="append",
         help="the gateway's public key, from /.well-known/payphone, or a file of keys",
+    )
+    parser.add_argument(
+        "--rotations",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="follow the log's changes of key from the keys given: its log.rotations, or the JSON "
+        "of /.well-known/payphone",
     )
     parser.add_argument(
         "--witness", action="append", default=[], help="demand this witness's cosignature"
@@ -49,12 +59,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Print VERIFIED and exit 0, or the first thing that fails and exit 1."""
     try:
-        keys = read_keys(options.key) if options.key else ()
+        notes = read_rotations(options.rotations)
+        given = read_keys(options.key) if options.key else ()
+        keys = follow(notes, trusted=given, check=check_signature)
         witnesses = tuple(WitnessKey.parse(text) for text in options.witness)
         if is_archive(options.file):
             _archive(options, keys, witnesses)
         else:
-            _bill(options, keys, witnesses)
+            rotations = tuple(open_rotation(note, check=check_signature) for note in notes)
+            _bill(options, keys, witnesses, rotations)
     except (AuditError, BrokenHistoryError, CheckpointError, OSError, UnicodeError) as broken:
         print(f"NOT VERIFIED {broken}", file=sys.stderr)
         return 1
@@ -62,7 +75,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _bill(
-    options: argparse.Namespace, keys: tuple[SignerKey, ...], witnesses: tuple[WitnessKey, ...]
+    options: argparse.Namespace,
+    keys: tuple[SignerKey, ...],
+    witnesses: tuple[WitnessKey, ...],
+    rotations: tuple[Rotation, ...],
 ) -> None:
     document = parse_bill(options.file.read_bytes())
     evidence = document.get("evidence")
@@ -70,6 +86,13 @@ def _bill(
     # Of several keys the one that the bill names, so that a bill from before a change still counts.
     trusted = next((key for key in keys if key.text == named), keys[0] if keys else None)
     verdict = verify_bill(document, check=check_signature, trusted=trusted)
+    late = outlived(verdict.checkpoint.size, [verdict.signer], rotations)
+    if late is not None:
+        raise AuditError(
+            "signer",
+            expected=f"{late.key.text}, which signs after {late.since.size} events",
+            found=verdict.signer.text,
+        )
     seen = cosignatures(
         document["evidence"]["checkpoint"], witnesses=witnesses, check=check_signature
     )

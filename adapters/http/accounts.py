@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from aiohttp import web
@@ -32,7 +33,7 @@ class Accounts:
 
     async def show(self, request: web.Request) -> web.Response:
         caller = self._doorman.admit(request)
-        account = await self._gateway.books.run(lambda work: work.account(caller.account_id))
+        account = await self._gateway.books.run(partial(Work.account, account_id=caller.account_id))
         return web.json_response(
             {
                 "id": str(account.id),
@@ -81,11 +82,7 @@ class Accounts:
     async def _known_account(self, request: web.Request) -> UUID:
         """The caller's account, with the lists caught up to everything it has done."""
         caller = self._doorman.admit(request)
-
-        def command(work: Work) -> None:
-            work.account(caller.account_id)
-
-        await self._gateway.books.run(command)
+        await self._gateway.books.run(partial(Work.account, account_id=caller.account_id))
         await self._gateway.views.caught_up(self._gateway.books.position)
         return caller.account_id
 

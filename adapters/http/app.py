@@ -16,6 +16,7 @@ from adapters.http.identity import Doorman
 from adapters.http.log import LogRoutes
 from adapters.http.sessions import Sessions
 from adapters.http.site import Health, Site, SiteInfo
+from adapters.http.statements import Statements
 from adapters.http.verify_page import VerifyPage
 from adapters.log import bound
 from domain.gateway import Gateway
@@ -61,6 +62,7 @@ def _add_money(
     app.router.add_get("/v1/account", accounts.show)
     app.router.add_get("/v1/account/transactions", accounts.transactions)
     app.router.add_get("/v1/account/sessions", accounts.sessions)
+    app.router.add_get("/v1/account/statement", Statements(gateway, doorman).read)
     app.router.add_get("/v1/sessions/{id}/bill", accounts.bill)
 
 

@@ -8,10 +8,24 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from domain.errors import NotFoundError
 from domain.gateway import Gateway
 from domain.money import MICROCREDITS_PER_USD
 from domain.ports.speech import EngineTraits
 from domain.pricing import MS_PER_MINUTE, SERVICES, Tariff
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogInfo:
+    """Who signs the log. All keys are verifier keys.
+
+    `keys` are ours, newest first, each with how many events there were when it began to sign;
+    `rotations` the signed changes between them, oldest first; `witnesses` who is asked to cosign.
+    """
+
+    keys: tuple[tuple[str, int], ...] = ()
+    rotations: tuple[str, ...] = ()
+    witnesses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +40,7 @@ class SiteInfo:
     version: str
     sandbox: bool
     log_signer: str
+    log: LogInfo = LogInfo()
     networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -90,9 +105,14 @@ class Site:
         return web.json_response(body, status=503 if down else 200)
 
     async def checkpoint(self, request: web.Request) -> web.Response:
-        """The signed head of the log, as a C2SP signed note."""
-        evidence = await self._gateway.log.prove([])
-        return web.Response(text=evidence.checkpoint, content_type="text/plain", charset="utf-8")
+        """The signed head of the log, as a C2SP signed note; `cosigned`: one a witness saw."""
+        if "cosigned" in request.query:
+            note = await self._gateway.log.cosigned()
+            if note is None:
+                raise NotFoundError("Head that a witness cosigned")
+        else:
+            note = (await self._gateway.log.prove([])).checkpoint
+        return web.Response(text=note, content_type="text/plain", charset="utf-8")
 
     async def well_known(self, request: web.Request) -> web.Response:
         """Everything a client or an auditor needs to begin."""
@@ -106,6 +126,9 @@ class Site:
                 "sandbox": info.sandbox,
                 "log": {
                     "signer": info.log_signer,
+                    "keys": [{"key": key, "since": since} for key, since in info.log.keys],
+                    "rotations": list(info.log.rotations),
+                    "witnesses": list(info.log.witnesses),
                     "checkpoint": f"{info.public_url}/v1/log/checkpoint",
                 },
                 "price_book": {"sha256": book.hash, **json.loads(book.content)},

@@ -16,7 +16,7 @@ from domain.breaks import BrokenHistoryError
 from domain.checkpoint import CheckpointError, CheckSignature, SignerKey, WrongKeyError, open_head
 from domain.ledger import EventMapper, UnknownEventError, project
 from domain.merkle import MerkleTree, leaf_hash
-from domain.postings import TrialBalance
+from domain.postings import Postings, PostingsError, TrialBalance
 from domain.record import Record, canonical, nesting
 from domain.session import Session
 
@@ -64,7 +64,8 @@ def audit(
             break
         _check_place(record, found)
         _check_content(record, found, mapper)
-        wrong = found.books.post(record)
+        _check_correction(record)
+        wrong = _posted(record, found)
         if wrong:
             raise BrokenLedgerError(
                 record.position,
@@ -82,6 +83,30 @@ def audit(
         heads.check_rest(tree.size)
     found.root = tree.root()
     return found
+
+
+def _check_correction(record: Record) -> None:
+    """What is put right was there before."""
+    if record.topic != "account.credits_corrected":
+        return
+    corrects = record.fields["corrects_position"]
+    if not 1 <= corrects < record.position:
+        raise BrokenLedgerError(
+            record.position,
+            "correction",
+            expected=f"of an entry from 1 to {record.position - 1}",
+            found=corrects,
+        )
+
+
+def _posted(record: Record, found: Audit) -> Postings:
+    """Add the event to the books; the postings that left an account wrong."""
+    try:
+        return found.books.post(record)
+    except PostingsError as broken:
+        raise BrokenLedgerError(
+            record.position, "postings", expected=broken.expected, found=broken.found
+        ) from broken
 
 
 def _readable(records: Iterable[Record], found: Audit) -> Iterator[Record]:
@@ -241,3 +266,7 @@ def _statement(records: list[Record]) -> dict[str, object]:
         raise BrokenLedgerError(
             position, f"bill: {broken.where}", expected=broken.expected, found=broken.found
         ) from broken
+    except (ValueError, LookupError) as damage:
+        raise BrokenLedgerError(
+            records[-1].position, "bill", expected="values with a price", found=damage
+        ) from damage

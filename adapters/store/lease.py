@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 from uuid import uuid4
 
@@ -74,8 +75,9 @@ class LeaseKeeper:
 
     `taken` is called with each lease, `lost` when another owner was found in its place; both in
     this thread, which must go on with the heartbeat: they only pass the word on. While another
-    holds the lease, `holder` says who. A database that does not answer changes nothing: the lease
-    may lapse, and whoever took it meanwhile is found at the next heartbeat.
+    holds the lease, `holder` says who, and `seen` is called when that changes. A database that does
+    not answer changes nothing: the lease may lapse, and whoever took it meanwhile is found at the
+    next heartbeat.
     """
 
     def __init__(
@@ -85,10 +87,12 @@ class LeaseKeeper:
         address: str,
         taken: Callable[[Lease], None],
         lost: Callable[[], None],
+        seen: Callable[[], None] = lambda: None,
         partition: int = 0,
         ttl_ms: int = TTL_MS,
     ) -> None:
         self._leases = leases
+        self._seen = seen
         self._ttl_ms = ttl_ms
         self._address = address
         self._partition = partition
@@ -96,6 +100,10 @@ class LeaseKeeper:
         self._lost = lost
         self._held: Lease | None = None
         self._holder: Lease | None = None
+        self._good_until_s = 0.0
+        self._is_wanted = True
+        self._resigning = False
+        self._woken = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="ledger-lease", daemon=True)
         self._thread.start()
@@ -109,9 +117,25 @@ class LeaseKeeper:
         """Who was seen to hold the lease last, this process included; None when nobody was."""
         return self._held or self._holder
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether nobody else can have taken the lease by now; False says only that one may have.
+
+        The lease runs from before we asked for it, by a clock that runs as the database's does.
+        """
+        return self._held is not None and monotonic() < self._good_until_s
+
+    def resign(self, *, for_good: bool = False) -> None:
+        """Give the lease back, if it is ours, and take it again in a new epoch; or never again."""
+        if for_good:
+            self._is_wanted = False
+        self._resigning = True
+        self._woken.set()
+
     def close(self) -> None:
         """Give the lease back and stop. Call it after the last write."""
         self._closing.set()
+        self._woken.set()
         self._thread.join()
 
     def _keep(self) -> None:
@@ -120,28 +144,54 @@ class LeaseKeeper:
                 self._step()
             except PersistenceError as failure:
                 log.warning("lease not confirmed", extra={"failure": str(failure)})
+            except Exception:
+                # The heartbeat goes on, whatever is wrong: without it nobody here would know more.
+                log.exception("lease not confirmed")
             rounds = HEARTBEATS if self._held else POLLS
-            self._closing.wait(self._ttl_ms / rounds / 1_000)
-        if self._held is not None:
-            try:
-                self._leases.release(self._held)
-            except PersistenceError as failure:
-                log.warning("lease left to lapse", extra={"failure": str(failure)})
+            self._woken.wait(self._ttl_ms / rounds / 1_000)
+            self._woken.clear()
+        self._release()
+
+    def _release(self) -> None:
+        if self._held is None:
+            return
+        try:
+            self._leases.release(self._held)
+        except PersistenceError as failure:
+            log.warning("lease left to lapse", extra={"failure": str(failure)})
+        self._held = None
 
     def _step(self) -> None:
-        if self._held is None:
-            self._held = self._leases.acquire(
-                uuid4().hex,
-                address=self._address,
-                partition=self._partition,
-                ttl_ms=self._ttl_ms,
-            )
-            if self._held is None:
-                self._holder = self._leases.holder(self._partition)
-                return
-            log.info("lease taken", extra={"epoch": self._held.epoch})
-            self._taken(self._held)
-        elif not self._leases.renew(self._held, ttl_ms=self._ttl_ms):
+        asked_s = monotonic()
+        resigning, self._resigning = self._resigning, False
+        if self._held is not None and (
+            resigning or not self._leases.renew(self._held, ttl_ms=self._ttl_ms)
+        ):
             log.error("lease lost", extra={"epoch": self._held.epoch})
-            self._held = None
+            self._release()
             self._lost()
+            if resigning:
+                return  # Others first.
+        if self._held is None:
+            self._held = self._acquire()
+            if self._held is not None:
+                log.info("lease taken", extra={"epoch": self._held.epoch})
+                self._good_until_s = asked_s + self._ttl_ms / 1_000
+                self._taken(self._held)
+            else:
+                self._look()
+        self._good_until_s = asked_s + self._ttl_ms / 1_000
+
+    def _acquire(self) -> Lease | None:
+        if not self._is_wanted:
+            return None
+        return self._leases.acquire(
+            uuid4().hex, address=self._address, partition=self._partition, ttl_ms=self._ttl_ms
+        )
+
+    def _look(self) -> None:
+        """Who has it, then? An owner that is late with its heartbeat is kept in mind."""
+        holder = self._leases.holder(self._partition)
+        if holder is not None and holder != self._holder:
+            self._holder = holder
+            self._seen()

@@ -14,19 +14,31 @@ from domain.checkpoint import (
     Checkpoint,
     CheckpointError,
     CheckSignature,
+    NoteSignature,
     SignerKey,
+    also_signed,
     open_head,
+    parse_checkpoint,
+    split_note,
 )
+from domain.cosignature import with_signatures
+from domain.mapper import UnknownEventError, check_known
 from domain.merkle import MerkleTree, leaf_hash
 from domain.ports.log import ConsistencyProof, Evidence, InclusionProof
 from domain.proofs import consistency_of, inclusion_of
 from domain.record import Record, leaf_bytes
 
 CHECKPOINT_EVENTS = 1_000
+# How far back a start looks for a head that somebody else signed too.
+_COSIGNED_BACK_MAX = 1_000
 
 
 class DamagedLogError(Exception):
     """The stored events are not the ones this gateway signed for."""
+
+
+class NewerLogError(DamagedLogError):
+    """A newer release wrote to this ledger; this one would misread it."""
 
 
 class MerkleLog:
@@ -49,12 +61,20 @@ class MerkleLog:
     ) -> None:
         self._recorder = recorder
         self._origin = origin
+        self._told: list[Callable[[], None]] = []
         self._key = key
         self._sign = sign
         self._lock = threading.Lock()
+        self._heads = threading.Lock()
         self._tree = MerkleTree()
-        self._read()
-        self._signed_size = self._check_last(check, (key, *former))
+        newer = self._read()
+        heads = recorder.checkpoints()
+        self._signed_size = self._check_last(heads, check, (key, *former))
+        if newer is not None:
+            # Only of a history that was signed is it worth saying who else could read it.
+            raise newer
+        found = _last_cosigned(heads, (key, *former))
+        self._cosigned = found if found is not None and self._is_over(*found) else None
 
     def extend(self, records: Sequence[Record]) -> None:
         """Take in what was committed; sign a head every thousand events."""
@@ -69,13 +89,44 @@ class MerkleLog:
         """The size now and its signed head; the head is kept, so that it can be held to later."""
         with self._lock:
             size, root = self._tree.size, self._tree.root()
-        note = self._recorder.checkpoint(size)
-        if note is None:
-            head = Checkpoint(origin=self._origin, size=size, root=root)
-            note = head.signed(self._key, self._sign)
-            self._recorder.add_checkpoint(size, note)
-            self._signed_size = max(size, self._signed_size)
+        head = Checkpoint(origin=self._origin, size=size, root=root)
+        with self._heads:
+            note = self._recorder.checkpoint(size)
+            is_new = note is None
+            if note is None:
+                note = head.signed(self._key, self._sign)
+                self._recorder.add_checkpoint(size, note)
+                self._signed_size = max(size, self._signed_size)
+            else:
+                self._check_same(note, head)
+            if not self._is_signed(note):
+                # A former key signed it. Whoever is given it now is told the key of today.
+                note = also_signed(note, self._key, self._sign)
+                self._recorder.put_checkpoint(size, note)
+        if is_new:
+            for tell in tuple(self._told):
+                tell()
         return size, note
+
+    def when_signed(self, tell: Callable[[], None]) -> None:
+        """Call this after every new head, in the thread that signed it; it must not raise."""
+        self._told.append(tell)
+
+    def cosign(self, size: int, signatures: Sequence[NoteSignature]) -> None:
+        """Keep what witnesses signed, which the caller checked, with the head of this size."""
+        with self._heads:
+            note = self._recorder.checkpoint(size)
+            if note is None or not signatures:
+                return
+            note = with_signatures(note, signatures)
+            self._recorder.put_checkpoint(size, note)
+            if self._cosigned is None or size >= self._cosigned[0]:
+                self._cosigned = (size, note)
+
+    async def cosigned(self) -> str | None:
+        """The newest head that witnesses signed too."""
+        found = self._cosigned
+        return None if found is None else found[1]
 
     @property
     def size(self) -> int:
@@ -114,23 +165,58 @@ class MerkleLog:
         )
 
     def _prove(self, positions: Sequence[int]) -> Evidence:
-        size, note = self.checkpoint()
+        size, note = self._head_over(max(positions, default=0))
         with self._lock:
             proofs = {p: self._tree.inclusion_proof(p - 1, size) for p in positions}
         return Evidence(checkpoint=note, signer=self._key.text, size=size, proofs=proofs)
 
-    def _read(self) -> None:
+    def _head_over(self, position: int) -> tuple[int, str]:
+        """A head that covers this position: one with witnesses where there is one, or a new one."""
+        found = self._cosigned
+        if found is not None and 0 < position <= found[0] and self._is_signed(found[1]):
+            return found
+        return self.checkpoint()
+
+    def _is_signed(self, note: str) -> bool:
+        """Whether our key of today is among its signatures, which we put there ourselves."""
+        return any(
+            (line.name, line.hint) == (self._key.name, self._key.hint)
+            for line in split_note(note)[1]
+        )
+
+    def _is_over(self, size: int, note: str) -> bool:
+        """Whether a kept note is over the events there are."""
+        if not 0 < size <= self._tree.size:
+            return False
+        head = Checkpoint(origin=self._origin, size=size, root=self._tree.root(size))
+        return split_note(note)[0] == head.body
+
+    def _check_same(self, note: str, head: Checkpoint) -> None:
+        if parse_checkpoint(split_note(note)[0]) != head:
+            msg = f"the head kept for {head.size} events is not over the events there are: edited"
+            raise DamagedLogError(msg)
+
+    def _read(self) -> NewerLogError | None:
+        """Hash every event; the first that a newer release wrote, if one did."""
+        newer = None
         try:
             for record in self._recorder.scan():
                 if record.position != self._tree.size + 1:
                     msg = f"position {self._tree.size + 1} is missing before {record.position}"
                     raise DamagedLogError(msg)
+                if newer is None:
+                    newer = _newer(record)
                 self._tree.append(leaf_hash(record.leaf))
         except DataError as damage:
             raise DamagedLogError(str(damage)) from damage
+        return newer
 
-    def _check_last(self, check: CheckSignature, keys: Sequence[SignerKey]) -> int:
-        heads = self._recorder.checkpoints()
+    def _check_last(
+        self,
+        heads: Sequence[tuple[int, str]],
+        check: CheckSignature,
+        keys: Sequence[SignerKey],
+    ) -> int:
         if not heads:
             return 0
         size, note = heads[-1]
@@ -139,6 +225,9 @@ class MerkleLog:
         except CheckpointError as broken:
             msg = f"the last signed head (size {size}) does not verify: {broken}"
             raise DamagedLogError(msg) from broken
+        if head.size != size:
+            msg = f"the head kept for {size} events is over {head.size}: edited"
+            raise DamagedLogError(msg)
         if head.size > self._tree.size:
             msg = f"the log was signed at {head.size} events and has {self._tree.size}: truncated"
             raise DamagedLogError(msg)
@@ -146,3 +235,27 @@ class MerkleLog:
             msg = f"the first {head.size} events are not the ones that were signed: edited"
             raise DamagedLogError(msg)
         return head.size
+
+
+def _last_cosigned(
+    heads: Sequence[tuple[int, str]], keys: Sequence[SignerKey]
+) -> tuple[int, str] | None:
+    """The newest kept head with a signature that is none of our own."""
+    own = {(key.name, key.hint) for key in keys}
+    for size, note in reversed(heads[-_COSIGNED_BACK_MAX:]):
+        try:
+            lines = split_note(note)[1]
+        except CheckpointError:
+            # Only the last one is checked at a start; an auditor finds this one.
+            continue
+        if any((line.name, line.hint) not in own for line in lines):
+            return size, note
+    return None
+
+
+def _newer(record: Record) -> NewerLogError | None:
+    try:
+        check_known(record.topic, record.state)
+    except UnknownEventError as unknown:
+        return NewerLogError(f"position {record.position}: {unknown}")
+    return None

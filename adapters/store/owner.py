@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
+from adapters.store.cache import AggregateCache
+from adapters.store.fence import FencedError
 from adapters.store.keeper import SnapshotKeeper
 from domain.aggregate import LedgerAggregate
 from domain.errors import BusyError, LedgerDownError
@@ -25,18 +27,29 @@ from domain.snapshot import SnapshotStore
 T = TypeVar("T")
 QUEUE_MAX = 10_000
 BATCH_MAX = 512
-CACHE_MAX = 100_000
 ATTEMPTS_MAX = 3
 
 log = logging.getLogger(__name__)
 
 
+class Reply(Protocol):
+    """Where an answer goes, told in its own event loop: a future, or whoever asks from outside."""
+
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any, /) -> None: ...  # noqa: ANN401 (any command's answer)
+
+    def set_exception(self, exception: BaseException, /) -> None: ...
+
+
 @dataclass(eq=False, slots=True)
 class _Job:
-    """A command, the future its caller waits for, and what becomes of it."""
+    """A command, whoever waits for its answer, and what becomes of it."""
 
     command: Callable[[Work], Any]
-    reply: asyncio.Future[Any]
+    reply: Reply
     answer: Any = None
     failure: BaseException | None = None
 
@@ -55,12 +68,17 @@ class LedgerOwner:
         *,
         history: Callable[[Sequence[UUID]], tuple[Record, ...]],
         committed: Callable[[tuple[Record, ...]], None],
+        confirm: Callable[[], None] = lambda: None,
     ) -> None:
+        """`confirm` raises FencedError where another process may have written meanwhile.
+
+        It is asked before answers that no write of our own bears out.
+        """
         self._ledger = ledger
+        self._confirm = confirm
         self._history = history
         self._committed = committed
-        # By the ids' numbers, the longest unused first: a UUID hashes and compares in Python.
-        self._cache: OrderedDict[int, LedgerAggregate] = OrderedDict()
+        self._cache = AggregateCache()
         self._queue: deque[_Job] = deque()
         self._filled = threading.Condition()
         self._keeper: SnapshotKeeper | None = None
@@ -80,15 +98,19 @@ class LedgerOwner:
         return self._position
 
     async def run(self, command: Callable[[Work], T]) -> T:
-        job = _Job(command, asyncio.get_running_loop().create_future())
-        with self._filled:
-            if self._closing or len(self._queue) >= QUEUE_MAX:
-                raise BusyError
-            self._queue.append(job)
-            self._wake()
+        reply: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if not self.submit([(command, reply)]):
+            raise BusyError
         # A caller that goes away does not undo a command: the reply is dropped, not the work.
-        result: T = await job.reply
-        return result
+        return await reply
+
+    def submit(self, asked: Sequence[tuple[Callable[[Work], Any], Reply]]) -> int:
+        """Take in commands, in order, as many as there is room for; returns how many."""
+        with self._filled:
+            room = 0 if self._closing else max(0, QUEUE_MAX - len(self._queue))
+            self._queue.extend(_Job(command, reply) for command, reply in asked[:room])
+            self._wake()
+        return min(room, len(asked))
 
     async def history(self, originator_ids: Sequence[UUID]) -> tuple[Record, ...]:
         return await asyncio.to_thread(self._history, originator_ids)
@@ -127,12 +149,16 @@ class LedgerOwner:
         try:
             for job in batch:
                 self._decide(job, overlay, events)
-            records = self._ledger.append(events) if events else ()
+            records: tuple[Record, ...] = ()
+            if events:
+                records = self._ledger.append(events)
+            else:
+                self._confirm()
         except Exception as failure:  # noqa: BLE001 (an event that cannot be written must not end the thread)
             self._retry(batch, overlay, failure, attempt)
             return
         self._show(overlay)
-        self._remember(overlay)
+        self._cache.keep(overlay)
         if records:
             self._tell(records)
         _reply(batch)
@@ -181,9 +207,15 @@ class LedgerOwner:
         attempt: int,
     ) -> None:
         """Decide again on fresh state, in halves, a bounded number of times for the last one."""
-        for number in overlay:
-            self._cache.pop(number, None)
-        if len(batch) > 1:
+        self._cache.drop(overlay)
+        if isinstance(failure, PersistenceError):
+            # It may have been stored all the same, or another's came first: followers must see it,
+            # since a command that is decided again may find its work done and write nothing.
+            with contextlib.suppress(PersistenceError):
+                self._catch_up(self._ledger.position)
+        if isinstance(failure, FencedError):
+            _refuse(batch, failure)
+        elif len(batch) > 1:
             middle = len(batch) // 2
             self._commit(batch[:middle])
             self._commit(batch[middle:])
@@ -195,12 +227,7 @@ class LedgerOwner:
             _reply(batch)
         else:
             log.error("ledger write failed", extra={"failure": str(failure)})
-            with contextlib.suppress(PersistenceError):
-                self._catch_up(self._ledger.position)
-            refusal = LedgerDownError()
-            refusal.__cause__ = failure
-            batch[0].failure = refusal
-            _reply(batch)
+            _refuse(batch, failure)
 
     def _fetch(
         self, aggregate_id: UUID, overlay: dict[int, LedgerAggregate]
@@ -211,7 +238,7 @@ class LedgerOwner:
             found = self._ledger.load(aggregate_id)
             if found is not None:
                 self._show({number: found})
-                self._remember({number: found})
+                self._cache.keep({number: found})
         return found
 
     def _show(self, aggregates: dict[int, LedgerAggregate]) -> None:
@@ -221,12 +248,13 @@ class LedgerOwner:
                 before = self._cache.get(number)
                 self._keeper.show(aggregate, known=0 if before is None else before.version)
 
-    def _remember(self, aggregates: dict[int, LedgerAggregate]) -> None:
-        for number, aggregate in aggregates.items():
-            self._cache[number] = aggregate
-            self._cache.move_to_end(number)
-        while len(self._cache) > CACHE_MAX:
-            self._cache.popitem(last=False)
+
+def _refuse(jobs: Sequence[_Job], failure: Exception) -> None:
+    """The store did not take it."""
+    for job in jobs:
+        job.failure = LedgerDownError()
+        job.failure.__cause__ = failure
+    _reply(jobs)
 
 
 def _reply(jobs: Sequence[_Job]) -> None:

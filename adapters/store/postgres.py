@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import psycopg
 from eventsourcing.persistence import (
     AggregateRecorder,
     ApplicationRecorder,
@@ -20,17 +22,15 @@ from eventsourcing.utils import Environment
 
 from adapters.store import postgres_schema as sql
 from adapters.store.lease import Lease
+from adapters.store.lines import checked
 from adapters.store.postgres_connections import Readers, connect, translated
 from adapters.store.postgres_writer import Writer, columns
+from adapters.store.stored import NewerSchemaError
 from domain.record import Record
 
 VERSION_MAX = 2**63 - 1
 POSITION_MIN = -(2**63)
 SCAN_EVENTS = 2_000
-
-
-class NewerSchemaError(Exception):
-    """The tables were made by a newer Payphone."""
 
 
 class PostgresRecorder(ApplicationRecorder):
@@ -39,12 +39,16 @@ class PostgresRecorder(ApplicationRecorder):
     It writes under the lease it was given by `hold`, or without one while nobody ever had one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, create: bool = True) -> None:
+        """`create=False` is for who only reads: nothing is made, and there must be a ledger."""
         self.url = url
         self._readers = Readers(url)
         self._writer = Writer(url)
         with translated():
-            self._create()
+            if create:
+                self._create()
+            else:
+                self._check(self._readers.read(sql.READ_VERSION))
 
     def hold(self, lease: Lease) -> None:
         """Write from now on under this lease."""
@@ -110,6 +114,19 @@ class PostgresRecorder(ApplicationRecorder):
         rows = self._readers.read(sql.HISTORY, (list(originator_ids),))
         return tuple(_record(row) for row in rows)
 
+    def extent(self) -> tuple[int, int, int]:
+        """How many events there are, the lowest position and the highest; 0 for none."""
+        ((events, lowest, highest),) = self._readers.read(sql.EXTENT)
+        return events, lowest, highest
+
+    def lines(self, first: int, events: int) -> Callable[[], bytes]:
+        """Reads the leaves at so many positions from `first` on, one a line, in any process."""
+        return ServerLines(url=self.url, first=first, events=events)
+
+    def records(self, *, after: int, limit: int) -> tuple[Record, ...]:
+        """The first so many events past a position."""
+        return tuple(map(_record, self._readers.read(sql.SCAN, (after, limit))))
+
     def scan(self) -> Iterator[Record]:
         """Every record in order, with whatever positions the table has."""
         # Rows at 0 and below are not ours, and a hand may have put them there.
@@ -146,20 +163,45 @@ class PostgresRecorder(ApplicationRecorder):
         self._writer.close()
         self._readers.close()
 
+    def _check(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        ((version,),) = rows
+        if version is not None and version > sql.SCHEMA_VERSION:
+            raise NewerSchemaError(
+                f"the ledger's tables have version {version}, this Payphone knows "
+                f"{sql.SCHEMA_VERSION}: start the newer one that made them"
+            )
+
     def _create(self) -> None:
         """Make what is missing; processes that start together take turns."""
         with connect(self.url) as connection, connection.transaction():
             connection.execute(sql.LOCK_SCHEMA)
             connection.execute(sql.TABLES)
-            ((version,),) = connection.execute(sql.READ_VERSION).fetchall()
-            if version is not None and version > sql.SCHEMA_VERSION:
-                raise NewerSchemaError(
-                    f"the ledger's tables have version {version}, this Payphone knows "
-                    f"{sql.SCHEMA_VERSION}: start the newer one that made them"
-                )
+            self._check(connection.execute(sql.READ_VERSION).fetchall())
             connection.execute(sql.CREATE_APPEND)
             connection.execute(sql.CREATE_LEASE)
             connection.execute(sql.WRITE_VERSION, (sql.SCHEMA_VERSION,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerLines:
+    """Leaves of a ledger, one a line, as the server joins them; for any process."""
+
+    url: str
+    first: int
+    events: int
+
+    def __call__(self) -> bytes:
+        """The lines; ValueError where they are not so many, OSError where they cannot be read."""
+        if self.events == 0:
+            return b""
+        try:
+            with connect(self.url) as connection:
+                ((data,),) = connection.execute(
+                    sql.LINES, (self.first, self.first + self.events), binary=True
+                ).fetchall()
+        except psycopg.Error as failure:
+            raise OSError(str(failure)) from failure
+        return checked(data or b"", self.events)
 
 
 def _stored(row: tuple[Any, ...]) -> StoredEvent:
@@ -191,7 +233,9 @@ class Factory(InfrastructureFactory[TrackingRecorder]):
         self._opened: list[PostgresRecorder] = []
 
     def application_recorder(self) -> ApplicationRecorder:
-        recorder = PostgresRecorder(self.env["POSTGRES_URL"])
+        recorder = PostgresRecorder(
+            self.env["POSTGRES_URL"], create=self.env.get("CREATE_TABLE") != "no"
+        )
         self._opened.append(recorder)
         return recorder
 

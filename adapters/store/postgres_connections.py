@@ -11,6 +11,8 @@ import psycopg
 from eventsourcing import persistence as library
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from adapters.store.postgres_arrays import register_arrays
+
 Connection = psycopg.Connection[tuple[Any, ...]]
 Values = Sequence[object] | Mapping[str, object]
 IDLE_MAX = 8
@@ -42,6 +44,7 @@ def connect(url: str) -> Connection:
     given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     connection = psycopg.connect(make_conninfo(**{**_DEFAULTS, **given}), autocommit=True)
     connection.execute("SET synchronous_commit = on")
+    register_arrays(connection)
     return connection
 
 

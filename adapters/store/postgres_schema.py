@@ -149,6 +149,19 @@ SCAN: LiteralString = (
     f"SELECT {_COLUMNS} FROM ledger_events WHERE notification_id > %s "  # noqa: S608 (constant columns)
     "ORDER BY notification_id LIMIT %s"
 )
+EXTENT: LiteralString = (
+    "SELECT count(*), coalesce(min(notification_id), 0), coalesce(max(notification_id), 0) "
+    "FROM ledger_events"
+)
+# The server makes the lines: it does so in half the time that Python needs to read the columns.
+LINES: LiteralString = (
+    "SELECT string_agg(line, ''::bytea) FROM (SELECT "
+    """convert_to('{"originator_id":"' || originator_id || '","originator_version":' """
+    """|| originator_version || ',"state":', 'UTF8') || state """
+    """|| convert_to(',"topic":"' || topic || E'"}\\n', 'UTF8') AS line """
+    "FROM ledger_events WHERE notification_id >= %s AND notification_id < %s "
+    "ORDER BY notification_id) l"
+)
 HISTORY: LiteralString = (
     f"SELECT {_COLUMNS} FROM ledger_events WHERE originator_id = ANY(%s) "  # noqa: S608 (constant columns)
     "ORDER BY notification_id"

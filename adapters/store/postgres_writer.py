@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import struct
 import threading
 from collections.abc import Sequence
 from time import monotonic
@@ -12,7 +13,9 @@ import psycopg
 from eventsourcing.persistence import OperationalError, StoredEvent
 
 from adapters.store import postgres_schema as sql
+from adapters.store.fence import FencedError
 from adapters.store.lease import Lease
+from adapters.store.postgres_arrays import BIGINTS, BYTES, TEXTS, UUIDS, PackedArray
 from adapters.store.postgres_connections import Connection, connect, translated
 from domain.record import leaf_bytes
 
@@ -26,11 +29,9 @@ _SETTINGS = (
     "SET default_transaction_isolation = 'read committed'"
 )
 
+_BIGINT = struct.Struct("!q").pack
+
 log = logging.getLogger(__name__)
-
-
-class FencedError(OperationalError):
-    """Another owner has taken this partition over; nothing was stored."""
 
 
 class Writer:
@@ -140,12 +141,13 @@ def batch_hash(events: Sequence[StoredEvent]) -> bytes:
     ).digest()
 
 
-def columns(events: Sequence[StoredEvent]) -> tuple[list[object], ...]:
+def columns(events: Sequence[StoredEvent]) -> tuple[PackedArray, ...]:
+    """Ids, versions, topics and states, as the server reads arrays of them."""
     return (
-        [event.originator_id for event in events],
-        [event.originator_version for event in events],
-        [event.topic for event in events],
-        [event.state for event in events],
+        PackedArray.of(UUIDS, [event.originator_id.bytes for event in events]),  # type: ignore[union-attr]  # ids are UUIDs here
+        PackedArray.of(BIGINTS, [_BIGINT(event.originator_version) for event in events]),
+        PackedArray.of(TEXTS, [event.topic.encode() for event in events]),
+        PackedArray.of(BYTES, [event.state for event in events]),
     )
 
 

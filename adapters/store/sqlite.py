@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, cast
 from uuid import UUID
 
@@ -11,6 +13,7 @@ from uuid import UUID
 from eventsourcing import sqlite as library
 from eventsourcing.persistence import DataError, StoredEvent
 
+from adapters.store.lines import checked
 from domain.record import Record
 
 # The library leaves SQLite's default in place; money asks for it in words.
@@ -129,6 +132,30 @@ class LedgerRecorder(library.SQLiteApplicationRecorder):
             state=row["state"],
         )
 
+    def extent(self) -> tuple[int, int, int]:
+        """How many events there are, the lowest position and the highest; 0 for none."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                "SELECT count(*), coalesce(min(rowid), 0), coalesce(max(rowid), 0) "  # noqa: S608 (a constant table name)
+                f"FROM {self.events_table_name}"
+            )
+            events, lowest, highest = cursor.fetchone()
+        return events, lowest, highest
+
+    def lines(self, first: int, events: int) -> Callable[[], bytes]:
+        """Reads the leaves at so many positions from `first` on, one a line, in any process."""
+        return FileLines(name=self.datastore.pool.db_name, first=first, events=events)
+
+    def records(self, *, after: int, limit: int) -> tuple[Record, ...]:
+        """The first so many events past a position."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                "SELECT rowid, originator_id, originator_version, topic, state "  # noqa: S608 (a constant table name)
+                f"FROM {self.events_table_name} WHERE rowid > ? ORDER BY rowid LIMIT ?",
+                (after, limit),
+            )
+            return tuple(map(_record, cursor.fetchall()))
+
     def scan(self) -> Iterator[Record]:
         """Every record in order, with whatever positions the table has."""
         # SQLite takes rows at 0 and below from whoever puts them there.
@@ -146,6 +173,47 @@ class LedgerRecorder(library.SQLiteApplicationRecorder):
             for row in rows:
                 yield _record(row)
             after = rows[-1]["rowid"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLines:
+    """Leaves of a ledger's file, one a line, for whichever process reads them."""
+
+    name: str
+    first: int
+    events: int
+
+    def __call__(self) -> bytes:
+        """The lines; ValueError where a row is not one of ours, OSError if none can be read."""
+        try:
+            with closing(sqlite3.connect(self.name, uri=True)) as connection:
+                rows = connection.execute(_BLOCK, (self.first, self.first + self.events)).fetchall()
+        except sqlite3.Error as failure:
+            raise OSError(str(failure)) from failure
+        ids = _Ids()
+        try:
+            topics = {topic: topic.encode() for topic in {row[3] for row in rows}}
+            data = b"".join([_LINE % (ids[i], v, s, topics[t]) for i, v, s, t in rows])
+        except (TypeError, AttributeError) as damage:
+            raise ValueError(str(damage)) from damage
+        return checked(data, self.events)
+
+
+# A state that a hand wrote as text is the same bytes.
+_BLOCK = (
+    "SELECT originator_id, originator_version, CAST(state AS BLOB), topic "
+    "FROM stored_events WHERE rowid >= ? AND rowid < ? ORDER BY rowid"
+)
+_LINE = b'{"originator_id":"%b","originator_version":%d,"state":%b,"topic":"%b"}\n'
+
+
+class _Ids(dict[str, bytes]):
+    """Ids with the hyphens that this table leaves out; each is made once a block."""
+
+    def __missing__(self, digits: str) -> bytes:
+        made = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}".encode()
+        self[digits] = made
+        return made
 
 
 def _record(row: sqlite3.Row) -> Record:

@@ -11,6 +11,10 @@ from eventsourcing.persistence import Notification
 from domain.record import Record
 
 
+class NewerSchemaError(Exception):
+    """The tables were made by a newer Payphone."""
+
+
 class StoredLog(Protocol):
     """Events in order, and the signed heads over them.
 
@@ -25,6 +29,8 @@ class StoredLog(Protocol):
     def select_notifications(self, start: int | None, limit: int) -> Sequence[Notification]: ...
 
     def history(self, originator_ids: Sequence[UUID]) -> tuple[Record, ...]: ...
+
+    def records(self, *, after: int, limit: int) -> tuple[Record, ...]: ...
 
     def scan(self) -> Iterator[Record]: ...
 

@@ -46,9 +46,11 @@ class ConsistencyProof:
 class TransparencyLog(Protocol):
     """Proves entries under a head that is signed and kept.
 
-    Shape:  positions count from 1, sizes from 0. `prove` signs a head over everything there is and
-            proves each position under it; the other questions may name any size the log had.
-            `entries` gives the leaves' canonical bytes, fewer than asked for at the end.
+    Shape:  positions count from 1, sizes from 0. `prove` proves each position under one head: the
+            newest one that witnesses signed too, where it covers them, or else a new one over
+            everything there is; the other questions may name any size the log had. `cosigned` is
+            the newest head with a witness, if there is one. `entries` gives the leaves' canonical
+            bytes, fewer than asked for at the end.
     Errors: ValueError for a position or size the log does not have.
     Source: specs/ledger.md, the log.
     """
@@ -59,6 +61,8 @@ class TransparencyLog(Protocol):
         ...
 
     async def prove(self, positions: Sequence[int]) -> Evidence: ...
+
+    async def cosigned(self) -> str | None: ...
 
     async def inclusion(self, position: int, *, size: int) -> InclusionProof: ...
 

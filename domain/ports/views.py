@@ -42,10 +42,47 @@ class SessionRow:
     expires_at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class BalanceRow:
+    """What a wallet has, in µcr, and the position of the last event that changed it."""
+
+    account_id: UUID
+    available: int
+    reserved: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What a wallet used of a service, in sessions closed on the day of UTC that began at `day_ms`.
+
+    `used` is ms or characters, `charged` µcr.
+    """
+
+    account_id: UUID
+    service: str
+    day_ms: int
+    sessions: int
+    used: int
+    charged: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationRow:
+    """What is set aside for an open session, in µcr, and since when."""
+
+    session_id: UUID
+    account_id: UUID
+    service: str
+    amount: int
+    since_ms: int
+
+
 class Views(Protocol):
     """Answers lists from tables that follow the log.
 
-    Shape:  rows, newest first; `limit` and `offset` count rows.
+    Shape:  rows, newest first where nothing else is said; `limit` and `offset` count rows. Where an
+            `account_id` may be None, that means every account.
     Units:  ms and µcr.
     Errors: none; `caught_up` waits until the tables have seen a position.
     Source: specs/ledger.md, views.
@@ -71,4 +108,33 @@ class Views(Protocol):
 
     async def payments_unfinished(self) -> tuple[UUID, ...]:
         """Payments whose outcome a chain may still decide."""
+        ...
+
+    async def balances(
+        self, *, account_id: UUID | None, limit: int, offset: int
+    ) -> tuple[BalanceRow, ...]:
+        """What each wallet has, by account."""
+        ...
+
+    async def usage(
+        self, *, account_id: UUID | None, from_ms: int, to_ms: int, limit: int, offset: int
+    ) -> tuple[UsageRow, ...]:
+        """What was used on the days that overlap the time from `from_ms` to before `to_ms`."""
+        ...
+
+    async def reservations(
+        self, *, account_id: UUID | None, limit: int, offset: int
+    ) -> tuple[ReservationRow, ...]:
+        """What is set aside for open sessions, the longest first."""
+        ...
+
+    async def trial_balance(self) -> dict[str, int]:
+        """The books in a few rows, as `TrialBalance.by_kind` has them."""
+        ...
+
+    async def cut(self, hour_ms: int) -> int | None:
+        """How many events lie before the first one at or after this full hour; None: it is not yet.
+
+        Later events belong behind the cut whatever their times.
+        """
         ...

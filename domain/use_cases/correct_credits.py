@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from domain.account import Account
@@ -34,23 +35,22 @@ class Correction:
 async def correct_credits(books: Books, clock: Clock, correction: Correction) -> Account:
     """Write the correction once; InsufficientCreditsError where reserved credit would be taken."""
     _check(correction, books.position)
-    now_ms = clock.now_ms()
+    return await books.run(partial(_correct, correction=correction, at_ms=clock.now_ms()))
+
+
+def _correct(work: Work, *, correction: Correction, at_ms: int) -> Account:
     size = Microcredits(abs(correction.amount))
-
-    def command(work: Work) -> Account:
-        account = work.account(correction.account_id)
-        account.correct(
-            correction_id=correction.correction_id,
-            added=size if correction.amount > 0 else NOTHING,
-            removed=size if correction.amount < 0 else NOTHING,
-            who=correction.who,
-            why=correction.why,
-            corrects_position=correction.corrects_position,
-            at_ms=now_ms,
-        )
-        return account
-
-    return await books.run(command)
+    account = work.account(correction.account_id)
+    account.correct(
+        correction_id=correction.correction_id,
+        added=size if correction.amount > 0 else NOTHING,
+        removed=size if correction.amount < 0 else NOTHING,
+        who=correction.who,
+        why=correction.why,
+        corrects_position=correction.corrects_position,
+        at_ms=at_ms,
+    )
+    return account
 
 
 def _check(correction: Correction, position: int) -> None:

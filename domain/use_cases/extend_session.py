@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
+from domain.bundle import Bundle
 from domain.errors import NotFoundError
 from domain.gateway import Gateway
 from domain.ledger import Work
@@ -21,19 +23,18 @@ async def extend_session(
     request_key: str = "",
 ) -> Ticket:
     """Buy `quantity` more ms or characters; InsufficientCreditsError changes nothing."""
-    now_ms = gateway.clock.now_ms()
-
-    def command(work: Work) -> Session:
-        session = owned_session(work, account_id, session_id, service=service)
-        later_ms = (
-            session.expires_at_ms + quantity
-            if session.tariff.unit == "ms"
-            else max(session.expires_at_ms, now_ms + gateway.terms.tts_lifetime_ms)
+    session = await gateway.books.run(
+        partial(
+            _extend_session,
+            account_id=account_id,
+            session_id=session_id,
+            service=service,
+            quantity=quantity,
+            tts_lifetime_ms=gateway.terms.tts_lifetime_ms,
+            request_id=request_key or str(gateway.new_id()),
+            at_ms=gateway.clock.now_ms(),
         )
-        _extend(work, session, quantity, later_ms, request_key, now_ms)
-        return session
-
-    session = await gateway.books.run(command)
+    )
     _tell(gateway, session)
     return await issue_ticket(gateway, session)
 
@@ -52,34 +53,24 @@ async def extend_bundle(
     Clocks get `duration_ms` more, characters `characters` more, and all of them live that much
     longer. A bundle with nothing left open is not found.
     """
-    now_ms = gateway.clock.now_ms()
-
-    def command(work: Work) -> tuple[Session, ...]:
-        bundle = work.bundle(bundle_id)
-        if bundle.account_id != account_id:
-            raise NotFoundError(what="Bundle")
-        sessions = [work.session(session_id) for session_id in bundle.session_ids]
-        running = [s for s in sessions if s.is_open and not s.is_spent(now_ms)]
-        if not running:
-            raise NotFoundError(what="Open session of this bundle")
-        bundle.extend(
-            expires_at_ms=bundle.expires_at_ms + duration_ms, request_id=request_key, at_ms=now_ms
+    sessions = await gateway.books.run(
+        partial(
+            _extend_bundle,
+            account_id=account_id,
+            bundle_id=bundle_id,
+            duration_ms=duration_ms,
+            characters=characters,
+            request_id=request_key or str(gateway.new_id()),
+            at_ms=gateway.clock.now_ms(),
         )
-        for session in running:
-            # A repeat changes none of them; the same key for other amounts is refused by each.
-            more = duration_ms if session.tariff.unit == "ms" else characters
-            later_ms = session.expires_at_ms + duration_ms
-            _extend(work, session, more, later_ms, request_key, now_ms)
-        return tuple(running)
-
-    sessions = await gateway.books.run(command)
+    )
     for session in sessions:
         _tell(gateway, session)
     return tuple([await issue_ticket(gateway, session) for session in sessions])
 
 
 def owned_session(
-    work: Work, account_id: UUID, session_id: UUID, *, service: str | None = None
+    work: Work, *, account_id: UUID, session_id: UUID, service: str | None = None
 ) -> Session:
     """The account's session; somebody else's, or one of another service, is not found."""
     session = work.session(session_id)
@@ -88,11 +79,69 @@ def owned_session(
     return session
 
 
+def owned_bundle(work: Work, *, account_id: UUID, bundle_id: UUID) -> Bundle:
+    """The account's bundle; somebody else's is not found."""
+    bundle = work.bundle(bundle_id)
+    if bundle.account_id != account_id:
+        raise NotFoundError(what="Bundle")
+    return bundle
+
+
+def _extend_session(
+    work: Work,
+    *,
+    account_id: UUID,
+    session_id: UUID,
+    service: str,
+    quantity: int,
+    tts_lifetime_ms: int,
+    request_id: str,
+    at_ms: int,
+) -> Session:
+    session = owned_session(work, account_id=account_id, session_id=session_id, service=service)
+    later_ms = (
+        session.expires_at_ms + quantity
+        if session.tariff.unit == "ms"
+        else max(session.expires_at_ms, at_ms + tts_lifetime_ms)
+    )
+    _extend(work, session, quantity, later_ms, request_id, at_ms)
+    return session
+
+
+def _extend_bundle(
+    work: Work,
+    *,
+    account_id: UUID,
+    bundle_id: UUID,
+    duration_ms: int,
+    characters: int,
+    request_id: str,
+    at_ms: int,
+) -> tuple[Session, ...]:
+    bundle = owned_bundle(work, account_id=account_id, bundle_id=bundle_id)
+    sessions = [work.session(session_id) for session_id in bundle.session_ids]
+    running = [s for s in sessions if s.is_open and not s.is_spent(at_ms)]
+    if not running:
+        raise NotFoundError(what="Open session of this bundle")
+    is_repeat = request_id in bundle.request_ids
+    bundle.extend(
+        expires_at_ms=bundle.expires_at_ms + duration_ms, request_id=request_id, at_ms=at_ms
+    )
+    for session in running:
+        if is_repeat and request_id not in session.extensions:
+            continue  # It had nothing left then, and was bought more since.
+        # A repeat changes none of them; the same key for other amounts is refused by each.
+        more = duration_ms if session.tariff.unit == "ms" else characters
+        later_ms = session.expires_at_ms + duration_ms
+        _extend(work, session, more, later_ms, request_id, at_ms)
+    return tuple(running)
+
+
 def _extend(
-    work: Work, session: Session, quantity: int, later_ms: int, request_key: str, at_ms: int
+    work: Work, session: Session, quantity: int, later_ms: int, request_id: str, at_ms: int
 ) -> None:
     more = session.extend(
-        quantity=quantity, expires_at_ms=later_ms, request_id=request_key, at_ms=at_ms
+        quantity=quantity, expires_at_ms=later_ms, request_id=request_id, at_ms=at_ms
     )
     if more:
         work.account(session.account_id).reserve(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from domain.errors import BusyError, MalformedError, SessionOverError
@@ -42,16 +43,21 @@ class Over:
     charged: int
 
 
-MeterNotice = TimeLow | Extended | Over
-_Change = Callable[[Session, int], None]
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A newer connection spends the session, in another process."""
+
+
+MeterNotice = TimeLow | Extended | Over | Replaced
+_Change = Callable[..., object]
 
 
 class Meter:
     """Joins one connection to one session in the ledger.
 
     A clocked session (`unit` is `ms`) runs between `start` and `stop`; characters are counted by
-    `spend`. `watch` yields what the peer must be told and ends after `Over`. Every call is safe to
-    repeat. What is known here is a copy: the ledger decides.
+    `spend`. `watch` yields what the peer must be told and ends after `Over` or `Replaced`. Every
+    call is safe to repeat. What is known here is a copy: the ledger decides.
     """
 
     def __init__(self, gateway: Gateway, session: Session, connection_id: UUID) -> None:
@@ -60,6 +66,8 @@ class Meter:
         self._connection_id = connection_id
         self._spoken = session.used if session.tariff.unit == "character" else 0
         self._wake = asyncio.Event()
+        # Whether the session's clock is to run for this connection.
+        self._runs = False
 
     @property
     def session_id(self) -> UUID:
@@ -79,19 +87,29 @@ class Meter:
     async def start(self) -> None:
         """The connection is ready, from here time is paid for; SessionOverError if none is left."""
         if self._session.tariff.unit == "ms":
-            await self._change(lambda s, at_ms: s.resume(self._connection_id, at_ms=at_ms))
+            await self._change(partial(Session.resume, connection_id=self._connection_id))
+            self._runs = True
         else:
-            await self._change(lambda s, at_ms: s.check_open(at_ms))
+            await self._change(Session.check_open)
         if not self._session.is_open:
             raise SessionOverError(session_id=str(self.session_id), reason=self._session.reason)
 
     async def stop(self, at_ms: int | None = None) -> None:
         """The connection is gone since `at_ms` (now): record what was used; time stands still."""
-        await self._change(self._stop, at_ms)
+        self._runs = False
+        if self._session.tariff.unit == "ms":
+            change = partial(Session.pause, connection_id=self._connection_id)
+        else:
+            change = partial(Session.speak, used_characters=self._spoken)
+        await self._change(change, at_ms)
 
     async def catch_up(self) -> None:
         """Record durably what was used so far."""
-        await self._change(self._record)
+        if self._session.tariff.unit == "ms":
+            change = partial(_observe, connection_id=self._connection_id)
+        else:
+            change = partial(Session.speak, used_characters=self._spoken)
+        await self._change(change)
 
     def spend(self, characters: int) -> None:
         """Count characters whose audio began to be sent; recorded by the next `catch_up`."""
@@ -119,6 +137,13 @@ class Meter:
             if self.remaining == 0 or session.is_spent(now_ms):
                 await self._settle()
                 continue
+            if self._runs and session.connection_id != self._connection_id:
+                if session.is_running:
+                    yield Replaced()
+                    return
+                # Not heard of for so long that the clock was stopped without us.
+                await self._resume()
+                continue
             if (session.quantity, session.expires_at_ms) != (known.quantity, known.expires_at_ms):
                 known, warned_ms = session, self._left_ms(now_ms) + 1
                 yield Extended(self.remaining, session.expires_at_ms)
@@ -135,6 +160,11 @@ class Meter:
             await self._gateway.clock.sleep_until(
                 self._gateway.clock.now_ms() + busy.retry_after_ms
             )
+
+    async def _resume(self) -> None:
+        """Start the clock again; where it cannot be, the next round sees why."""
+        with suppress(BusyError, SessionOverError):
+            await self.start()
 
     async def _settle(self) -> None:
         """Settle what is spent; an extension that came first is seen, and goes on."""
@@ -163,28 +193,24 @@ class Meter:
             knock.cancel()
             self._wake.clear()
 
-    def _record(self, session: Session, at_ms: int) -> None:
-        if session.tariff.unit == "character":
-            session.speak(self._spoken, at_ms=at_ms)
-        elif not session.is_spent(at_ms):
-            session.observe(self._connection_id, at_ms=at_ms)
-
-    def _stop(self, session: Session, at_ms: int) -> None:
-        if session.tariff.unit == "character":
-            session.speak(self._spoken, at_ms=at_ms)
-        else:
-            session.pause(self._connection_id, at_ms=at_ms)
-
     async def _change(self, change: _Change, at_ms: int | None = None) -> None:
         now_ms = self._gateway.clock.now_ms() if at_ms is None else at_ms
+        self._session = await self._gateway.books.run(
+            partial(_changed, session_id=self.session_id, change=change, at_ms=now_ms)
+        )
 
-        def command(work: Work) -> Session:
-            session = work.session(self.session_id)
-            if session.is_open:
-                change(session, now_ms)
-            return session
 
-        self._session = await self._gateway.books.run(command)
+def _changed(work: Work, *, session_id: UUID, change: _Change, at_ms: int) -> Session:
+    """The session after a change of its own; one that is over stays as it is."""
+    session = work.session(session_id)
+    if session.is_open:
+        change(session, at_ms=at_ms)
+    return session
+
+
+def _observe(session: Session, *, connection_id: UUID, at_ms: int) -> None:
+    if not session.is_spent(at_ms):
+        session.observe(connection_id, at_ms=at_ms)
 
 
 async def connect_session(
@@ -200,21 +226,33 @@ async def connect_session(
         raise MalformedError(
             where="session_key", expected=f"a key of a {service} session", got=f"{key.service}"
         )
-    now_ms = gateway.clock.now_ms()
-
-    def command(work: Work) -> Session:
-        session = work.session(key.session_id)
-        session.check_open(now_ms)
-        return session
-
+    command = partial(_open_session, session_id=key.session_id, at_ms=gateway.clock.now_ms())
     await gateway.books.run(command)
-    previous = gateway.switchboard.connect(key.session_id, line)
     try:
-        if previous is not None:
-            # Its usage must be in the ledger before the newer connection counts on.
-            await previous.taken_over()
-        session = await gateway.books.run(command)
+        # What an older connection used must be in the ledger before the newer one counts on.
+        await gateway.switchboard.take_over(key.session_id, line, connection_id=connection_id)
+        session = await gateway.books.run(
+            partial(_take_session, session_id=key.session_id, at_ms=gateway.clock.now_ms())
+        )
     except BaseException:
         gateway.switchboard.disconnect(key.session_id, line)
         raise
     return Meter(gateway, session, connection_id)
+
+
+def _open_session(work: Work, *, session_id: UUID, at_ms: int) -> Session:
+    session = work.session(session_id)
+    session.check_open(at_ms)
+    return session
+
+
+def _take_session(work: Work, *, session_id: UUID, at_ms: int) -> Session:
+    """The session for a connection that has made every other one leave.
+
+    A clock that runs all the same is that of a process which died: it ends where it was last seen
+    (B10), or the customer would pay for our fault up to now.
+    """
+    session = work.session(session_id)
+    session.recover()
+    session.check_open(at_ms)
+    return session

@@ -96,15 +96,15 @@ async def _open(
     keyed: bool,
 ) -> tuple[Ticket, ...]:
     check_capacity(gateway, requests)
-    now_ms = gateway.clock.now_ms()
+    opened_at_ms, expires_at_ms = window = _planned(gateway, requests)
     opening = _Opening(
-        gateway=gateway,
         account_id=account_id,
-        requests=requests,
+        orders=tuple(_order(gateway, request, expires_at_ms) for request in requests),
         session_ids=session_ids,
         bundle_id=bundle_id,
         request_hash=_request_hash(requests) if keyed else "",
-        at_ms=now_ms,
+        units_max=gateway.terms.units_max,
+        at_ms=opened_at_ms,
     )
     details = {
         session_id: SessionDetails(
@@ -119,9 +119,7 @@ async def _open(
     }
     # Rooms before money: where no node will have the participant, nothing is reserved.
     rooms = {
-        session_id: await _room(
-            gateway, session_id, details[session_id], opening.window, request.client_ip
-        )
+        session_id: await _room(gateway, session_id, details[session_id], window, request.client_ip)
         for session_id, request in zip(session_ids, requests, strict=True)
         if request.service == "webrtc"
     }
@@ -131,7 +129,7 @@ async def _open(
         known = await gateway.details.find(session_ids)
         await gateway.details.put(details | known)
         try:
-            sessions = await gateway.books.run(opening.command)
+            sessions = await gateway.books.run(opening)
         except GatewayError:
             await gateway.details.delete([s for s in session_ids if s not in known])
             raise
@@ -141,7 +139,7 @@ async def _open(
                 gateway,
                 session,
                 request_ip=request.client_ip,
-                room=rooms.get(session.id) if _window(session) == opening.window else None,
+                room=rooms.get(session.id) if _window(session) == window else None,
             )
             for session, request in zip(sessions, requests, strict=True)
         ]
@@ -150,34 +148,28 @@ async def _open(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Opening:
-    gateway: Gateway
+    """The command that opens sessions, one for each order, and their bundle."""
+
     account_id: UUID
-    requests: tuple[SessionRequest, ...]
+    orders: tuple[Order, ...]
     session_ids: tuple[UUID, ...]
     bundle_id: UUID | None
     request_hash: str
+    units_max: int
     at_ms: int
 
-    def command(self, work: Work) -> tuple[Session, ...]:
+    def __call__(self, work: Work) -> tuple[Session, ...]:
         account = work.account(self.account_id)
         repeated = self._repeated(work)
         if repeated:
             return repeated
-        account.check_room(self.gateway.terms.units_max)
-        _, expires_at_ms = self.window
+        account.check_room(self.units_max)
         sessions = []
-        for session_id, request in zip(self.session_ids, self.requests, strict=True):
-            order = Order(
-                service=request.service,
-                tariff=self.gateway.price_book.tariff(request.service),
-                price_book=self.gateway.price_book.version,
-                quantity=request.quantity,
-                expires_at_ms=expires_at_ms,
-            )
+        for session_id, order in zip(self.session_ids, self.orders, strict=True):
             account.reserve(
                 order.price,
                 session_id=session_id,
-                service=request.service,
+                service=order.service,
                 unit_id=self.bundle_id or session_id,
                 at_ms=self.at_ms,
             )
@@ -197,7 +189,8 @@ class _Opening:
                     bundle_id=self.bundle_id,
                     account_id=self.account_id,
                     session_ids=self.session_ids,
-                    expires_at_ms=expires_at_ms,
+                    # They all live equally long.
+                    expires_at_ms=self.orders[0].expires_at_ms,
                     request_hash=self.request_hash,
                     at_ms=self.at_ms,
                 )
@@ -223,14 +216,24 @@ class _Opening:
             return work.find(Session, self.bundle_id) is not None
         return work.find(Bundle, self.session_ids[0]) is not None
 
-    @property
-    def window(self) -> _Window:
-        """From when until when the sessions are valid, if this opens them."""
-        terms = self.gateway.terms
-        clocks_ms = [r.quantity for r in self.requests if UNITS[r.service] == "ms"]
-        # In a bundle the characters live as long as its clocks do.
-        lifetime_ms = max(clocks_ms) + terms.pause_allowance_ms if clocks_ms else None
-        return self.at_ms, self.at_ms + (lifetime_ms or terms.tts_lifetime_ms)
+
+def _planned(gateway: Gateway, requests: Sequence[SessionRequest]) -> _Window:
+    """From when until when the sessions are valid, if they are opened now."""
+    now_ms, terms = gateway.clock.now_ms(), gateway.terms
+    clocks_ms = [r.quantity for r in requests if UNITS[r.service] == "ms"]
+    # In a bundle the characters live as long as its clocks do.
+    lifetime_ms = max(clocks_ms) + terms.pause_allowance_ms if clocks_ms else None
+    return now_ms, now_ms + (lifetime_ms or terms.tts_lifetime_ms)
+
+
+def _order(gateway: Gateway, request: SessionRequest, expires_at_ms: int) -> Order:
+    return Order(
+        service=request.service,
+        tariff=gateway.price_book.tariff(request.service),
+        price_book=gateway.price_book.version,
+        quantity=request.quantity,
+        expires_at_ms=expires_at_ms,
+    )
 
 
 async def issue_ticket(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from domain.account import Account
@@ -64,7 +65,9 @@ class Purchases:
     async def _take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
         payment_id = Payment.create_id(rail.name, proof.key)
         async with self._gateway.turnstile.alone(payment_id):
-            known = await self._gateway.books.run(lambda work: _known(work, payment_id, proof))
+            known = await self._gateway.books.run(
+                partial(_known, payment_id=payment_id, proof=proof)
+            )
             if known is not None and known.is_credited:
                 return _answer(known)
             if known is not None and known.state in ("submitted", "uncertain"):
@@ -73,7 +76,9 @@ class Purchases:
                 raise PaymentRefusedError(rail=rail.name, reason=known.reason)
             await rail.verify(proof, purchase)
             now_ms = self._gateway.clock.now_ms()
-            await self._gateway.books.run(lambda work: _claim(work, rail, proof, now_ms))
+            await self._gateway.books.run(
+                partial(_claim, rail=rail.name, proof=proof, at_ms=now_ms)
+            )
             outcome = await rail.settle(proof)
             return await _record(self._gateway, rail, payment_id, proof, outcome)
 
@@ -105,7 +110,7 @@ async def _record(
         case Settled(reference=reference):
             now_ms = gateway.clock.now_ms()
             return await gateway.books.run(
-                lambda work: credit(work, payment_id, reference=reference, at_ms=now_ms)
+                partial(credit, payment_id=payment_id, reference=reference, at_ms=now_ms)
             )
         case Rejected(reason=reason):
             standing = await rail.lookup(proof)
@@ -114,18 +119,18 @@ async def _record(
             final = isinstance(standing, Absent) and standing.final
             now_ms = gateway.clock.now_ms()
             await gateway.books.run(
-                lambda work: work.payment(payment_id).reject(reason, final=final, at_ms=now_ms)
+                partial(reject, payment_id=payment_id, reason=reason, final=final, at_ms=now_ms)
             )
             raise PaymentRefusedError(rail=rail.name, reason=reason)
         case Uncertain(reference=reference):
             now_ms = gateway.clock.now_ms()
             await gateway.books.run(
-                lambda work: work.payment(payment_id).doubt(reference, at_ms=now_ms)
+                partial(_doubt, payment_id=payment_id, reference=reference, at_ms=now_ms)
             )
             raise PaymentUncertainError(rail=rail.name, reference=reference)
 
 
-def credit(work: Work, payment_id: UUID, *, reference: str, at_ms: int) -> Credited:
+def credit(work: Work, *, payment_id: UUID, reference: str, at_ms: int) -> Credited:
     """Credit a settled payment to its payer; one transaction, and a repeat changes nothing."""
     payment = work.payment(payment_id)
     if not payment.is_credited:
@@ -137,6 +142,15 @@ def credit(work: Work, payment_id: UUID, *, reference: str, at_ms: int) -> Credi
         account.purchase(payment.amount, payment_id=payment.id, rail=payment.rail, at_ms=at_ms)
         payment.credit(reference=reference, account_id=account_id, at_ms=at_ms)
     return _answer(payment)
+
+
+def reject(work: Work, *, payment_id: UUID, reason: str, final: bool, at_ms: int) -> None:
+    """Note that nothing moved; `final` where no chain will take the proof any more."""
+    work.payment(payment_id).reject(reason, final=final, at_ms=at_ms)
+
+
+def _doubt(work: Work, *, payment_id: UUID, reference: str, at_ms: int) -> None:
+    work.payment(payment_id).doubt(reference, at_ms=at_ms)
 
 
 def proof_of(payment: Payment) -> Proof:
@@ -159,19 +173,19 @@ def rail_named(gateway: Gateway, name: str) -> PaymentRail:
     raise RailDownError(rail=name)
 
 
-def _known(work: Work, payment_id: UUID, proof: Proof) -> Payment | None:
+def _known(work: Work, *, payment_id: UUID, proof: Proof) -> Payment | None:
     payment = work.find(Payment, payment_id)
     if payment is not None:
         payment.check_same(payer=proof.payer, amount=proof.amount)
     return payment
 
 
-def _claim(work: Work, rail: PaymentRail, proof: Proof, at_ms: int) -> None:
-    payment_id = Payment.create_id(rail.name, proof.key)
+def _claim(work: Work, *, rail: str, proof: Proof, at_ms: int) -> None:
+    payment_id = Payment.create_id(rail, proof.key)
     payment = work.find(Payment, payment_id)
     if payment is None:
         payment = Payment.claim(
-            rail=rail.name,
+            rail=rail,
             proof_key=proof.key,
             network=proof.network,
             chain=proof.chain,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -9,19 +10,15 @@ from domain.audit import bill_document
 from domain.bill import concerns
 from domain.errors import SessionOpenError
 from domain.gateway import Gateway
-from domain.ledger import Work
 from domain.price_list import PublishedPriceBook
-from domain.session import Session
 from domain.use_cases.extend_session import owned_session
 
 
 async def read_bill(gateway: Gateway, account_id: UUID, session_id: UUID) -> dict[str, Any]:
     """The bill of a settled session with its proofs; an open session has none yet."""
-
-    def command(work: Work) -> Session:
-        return owned_session(work, account_id, session_id)
-
-    session = await gateway.books.run(command)
+    session = await gateway.books.run(
+        partial(owned_session, account_id=account_id, session_id=session_id)
+    )
     if session.is_open:
         raise SessionOpenError(session_id=str(session.id))
     book_id = PublishedPriceBook.create_id(session.price_book)

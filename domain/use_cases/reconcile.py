@@ -11,7 +11,13 @@ from domain.ledger import Work
 from domain.payment import Payment
 from domain.ports.payments import Absent, Settled
 from domain.use_cases.close_session import settle_spent
-from domain.use_cases.purchase_credits import credit, finish_payment, proof_of, rail_named
+from domain.use_cases.purchase_credits import (
+    credit,
+    finish_payment,
+    proof_of,
+    rail_named,
+    reject,
+)
 
 
 async def reconcile(gateway: Gateway) -> int:
@@ -26,8 +32,8 @@ async def reconcile(gateway: Gateway) -> int:
 async def stop_orphaned_clocks(gateway: Gateway) -> int:
     """Pause clocks that nobody watches, at the last time they were seen running (B10).
 
-    A clock with a line here is watched. One without, seen within three heartbeats, may be about to
-    be; the process that died at once leaves it to the first sweep after that.
+    A clock with a line here is watched. One without, seen within three heartbeats, is watched by
+    another process or may be about to be; where that process died, a later sweep stops it.
     """
     running = await gateway.views.sessions_running()
     for session_id in running:
@@ -39,7 +45,10 @@ async def stop_orphaned_clocks(gateway: Gateway) -> int:
 
 
 async def recover_clocks(gateway: Gateway) -> int:
-    """At start: every running clock belongs to a process that is gone; stop them all."""
+    """At the start of the only process: every running clock is of one that is gone; stop them all.
+
+    Where there are several, the owner's sweeps do it, since the others' clocks do run.
+    """
     await gateway.views.caught_up(gateway.books.position)
     running = await gateway.views.sessions_running()
     for session_id in running:
@@ -57,9 +66,7 @@ async def settle_due_sessions(gateway: Gateway) -> int:
     """Settle sessions whose time to be used has passed."""
     due = await gateway.views.sessions_due(gateway.clock.now_ms())
     for session_id in due:
-        line = gateway.switchboard.line(session_id)
-        if line is not None:
-            await line.catch_up()
+        await gateway.switchboard.catch_up(session_id)
         await settle_spent(gateway, session_id)
     return len(due)
 
@@ -90,9 +97,9 @@ async def _finish(gateway: Gateway, payment: Payment) -> None:
     now_ms = gateway.clock.now_ms()
     if isinstance(found, Settled):
         await gateway.books.run(
-            lambda work: credit(work, payment.id, reference=found.reference, at_ms=now_ms)
+            partial(credit, payment_id=payment.id, reference=found.reference, at_ms=now_ms)
         )
     elif isinstance(found, Absent) and found.final:
         await gateway.books.run(
-            lambda work: work.payment(payment.id).reject(payment.reason, final=True, at_ms=now_ms)
+            partial(reject, payment_id=payment.id, reason=payment.reason, final=True, at_ms=now_ms)
         )

@@ -19,7 +19,7 @@ from domain.errors import (
 )
 from domain.gateway import Gateway
 from domain.ports.speech import VoiceOptions
-from domain.use_cases.meter import Extended, Meter, Over, connect_session
+from domain.use_cases.meter import Extended, Meter, Over, Replaced, connect_session
 from domain.use_cases.speech_ear import Ear
 from domain.use_cases.speech_messages import (
     ExtensionShown,
@@ -267,6 +267,9 @@ class SpeechSession:
         """Pass on what the meter says until the session is over."""
         async with aclosing(meter.watch()) as notices:
             async for notice in notices:
+                if isinstance(notice, Replaced):
+                    self.leave(TakenOver())
+                    return
                 if not isinstance(notice, Over):
                     await self._say(notice)
                     continue

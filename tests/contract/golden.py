@@ -19,7 +19,8 @@ from eventsourcing.utils import get_topic
 from domain.aggregate import LedgerEvent, derive_id, instant
 from domain.ledger import AGGREGATES, DERIVED_FIELDS
 from domain.merkle import leaf_hash
-from domain.money import Microcredits
+from domain.money import NOTHING, Microcredits
+from domain.postings import Postings, following
 from domain.record import Record
 from tests.fakes.stored import encode
 
@@ -34,6 +35,7 @@ TYPES: dict[object, str] = {
     Microcredits: "microcredits",
     UUID | None: "uuid or null",
     tuple[UUID, ...]: "list of uuid",
+    Postings: "postings",
 }
 ADVICE = """
 The events in the code and specs/events.json disagree. Stored events are a file format: what a
@@ -56,7 +58,7 @@ def event_classes() -> Iterator[tuple[str, type[LedgerEvent]]]:
 
 
 def catalogue() -> dict[str, dict[str, Any]]:
-    """Topic -> class version and fields, as the code has them now."""
+    """Topic -> class version, fields, and the versions that added some, as the code has them."""
     found = {}
     for _, event_class in event_classes():
         hints = get_type_hints(event_class)
@@ -65,7 +67,20 @@ def catalogue() -> dict[str, dict[str, Any]]:
             "class_version": getattr(event_class, "class_version", 1),
             "fields": {name: TYPES[hints[name]] for name in sorted(names)},
         }
+        since = added_since(event_class)
+        if since:
+            found[get_topic(event_class)]["since"] = since
     return dict(sorted(found.items()))
+
+
+def added_since(event_class: type) -> dict[str, int]:
+    """Fields that an event did not have from the start, and the class version that added each."""
+    newest = getattr(event_class, "class_version", 1)
+    return {
+        name: version
+        for version in range(2, newest + 1)
+        for name in getattr(event_class, f"ADDED_IN_V{version}")
+    }
 
 
 def read_catalogue() -> dict[str, dict[str, Any]]:
@@ -78,7 +93,7 @@ def read_vectors() -> list[dict[str, Any]]:
 
 
 def examples(event_class: type[LedgerEvent]) -> Iterator[Record]:
-    """The event with every field filled, and again with what may be absent absent."""
+    """The event with every field filled, with what may be absent absent, with an amount of none."""
     hints = get_type_hints(event_class)
     names = [f.name for f in fields(event_class) if f.name not in DERIVED_FIELDS]
     yield _example(event_class, {n: _value(get_topic(event_class), n, hints[n]) for n in names})
@@ -88,13 +103,22 @@ def examples(event_class: type[LedgerEvent]) -> Iterator[Record]:
             for n in names
         }
         yield _example(event_class, values)
+    amounts = [n for n in names if hints[n] == Microcredits]
+    if "postings" in names:
+        values = {n: _value(get_topic(event_class), n, hints[n]) for n in names}
+        yield _example(event_class, values | {max(amounts): NOTHING})
 
 
 def _example(event_class: type[LedgerEvent], values: dict[str, object]) -> Record:
+    topic = get_topic(event_class)
+    account_id = derive_id("golden", topic)
+    if "postings" in values:
+        plain = {n: v.value if isinstance(v, Microcredits) else v for n, v in values.items()}
+        values = values | {"postings": following(topic, account_id, plain)}
     event = object.__new__(event_class)
     vars(event).update(
         values,
-        originator_id=derive_id("golden", get_topic(event_class)),
+        originator_id=account_id,
         originator_version=1,
         timestamp=instant(0),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -69,6 +70,16 @@ def test_a_golden_event_of_the_latest_version_is_written_byte_for_byte(
         return
 
     assert encode(event, position=1) == record
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=name_of)
+def test_a_golden_event_has_the_fields_of_its_version(vector: dict[str, Any]) -> None:
+    promised = read_catalogue()[vector["topic"]]
+    since, version = promised.get("since", {}), vector["class_version"]
+
+    found = json.loads(vector["state"]).keys() - {"class_version"}
+
+    assert found == {n for n in promised["fields"] if since.get(n, 1) <= version}
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=name_of)

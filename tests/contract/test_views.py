@@ -13,16 +13,21 @@ from uuid import UUID
 import pytest
 
 from domain.ports.views import SessionRow, TransactionRow, Views
+from domain.postings import TrialBalance
 from domain.record import Record
 from projections.follow import Follower
 from projections.postgres import PostgresTables, PostgresViews
 from projections.sqlite import SqliteTables, SqliteViews
 from tests.fakes.past import Past
 from tests.fakes.views import MemoryViews
+from tests.strategies import START_MS
 
 PAST = Past(seed=3)
 RECORDS = tuple(PAST.journal.records)
 ALL = 10_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+END_MS = PAST.now_ms + HOUR_MS
 
 
 class Shelf(Protocol):
@@ -91,6 +96,12 @@ async def everything(views: Views) -> list[object]:
     found.append(sorted(await views.sessions_running()))
     found.append(sorted(await views.sessions_due(PAST.now_ms)))
     found.append(sorted(await views.payments_unfinished()))
+    found += await views.balances(account_id=None, limit=ALL, offset=0)
+    found += await views.usage(account_id=None, from_ms=0, to_ms=END_MS, limit=ALL, offset=0)
+    found += await views.reservations(account_id=None, limit=ALL, offset=0)
+    found.append(await views.trial_balance())
+    hours = range(START_MS - START_MS % HOUR_MS, END_MS, HOUR_MS)
+    found.append([await views.cut(hour_ms) for hour_ms in hours])
     return found
 
 
@@ -167,4 +178,88 @@ async def test_nobody_sees_anothers_rows(shelf: Shelf) -> None:
 
 
 async def test_lists_of_no_past_are_empty(shelf: Shelf) -> None:
-    assert await everything(shelf.views) == [[], [], []]
+    nothing_cut = [None] * len(range(START_MS - START_MS % HOUR_MS, END_MS, HOUR_MS))
+
+    assert await everything(shelf.views) == [[], [], [], {}, nothing_cut]
+
+
+async def test_balances_are_what_the_accounts_have(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    rows = await shelf.views.balances(account_id=None, limit=ALL, offset=0)
+
+    assert {(r.account_id, r.available, r.available + r.reserved) for r in rows} == {
+        (a.id, a.available.value, a.balance.value) for a in PAST.accounts
+    }
+    for row in rows:
+        assert RECORDS[row.position - 1].originator_id == row.account_id
+
+
+async def test_the_books_are_those_of_the_log(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    books = await shelf.views.trial_balance()
+
+    assert books == TrialBalance().post_all(RECORDS).by_kind()
+    assert sum(books.values()) == 0
+
+
+async def test_what_is_set_aside_is_set_aside_for_open_sessions(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    rows = await shelf.views.reservations(account_id=None, limit=ALL, offset=0)
+
+    assert {(r.session_id, r.account_id, r.amount) for r in rows} == {
+        (s.id, s.account_id, s.reserved.value) for s in PAST.sessions if s.is_open
+    }
+    assert [r.since_ms for r in rows] == sorted(r.since_ms for r in rows)
+
+
+async def test_usage_adds_up_the_sessions_closed_on_a_day(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    rows = await shelf.views.usage(account_id=None, from_ms=0, to_ms=END_MS, limit=ALL, offset=0)
+
+    closed = [s for s in PAST.sessions if not s.is_open]
+    assert sum(row.sessions for row in rows) == len(closed)
+    assert sum(row.charged for row in rows) == sum(s.charged.value for s in closed)
+    assert {row.day_ms % DAY_MS for row in rows} == {0}
+
+
+async def test_usage_is_of_the_days_asked_for(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+    day_ms = PAST.now_ms - PAST.now_ms % DAY_MS
+    options = {"account_id": PAST.accounts[0].id, "limit": ALL, "offset": 0}
+
+    day = await shelf.views.usage(from_ms=day_ms + 1, to_ms=day_ms + 2, **options)
+    before = await shelf.views.usage(from_ms=0, to_ms=START_MS - DAY_MS, **options)
+
+    assert {(row.account_id, row.day_ms) for row in day} == {(PAST.accounts[0].id, day_ms)}
+    assert before == ()
+
+
+async def test_one_account_may_be_asked_for(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+    account_id = PAST.accounts[1].id
+
+    (balance,) = await shelf.views.balances(account_id=account_id, limit=ALL, offset=0)
+    held = await shelf.views.reservations(account_id=account_id, limit=ALL, offset=0)
+
+    assert balance.account_id == account_id
+    assert sum(row.amount for row in held) == balance.reserved
+
+
+async def test_an_hour_cuts_the_log_before_its_first_event_whatever_follows(shelf: Shelf) -> None:
+    """Times go back after a crash: what is written then belongs where it was written."""
+    hour_ms = START_MS - START_MS % HOUR_MS + HOUR_MS
+    times = [hour_ms - 2, hour_ms - 1, hour_ms, hour_ms - 1, hour_ms + HOUR_MS * 5 // 2]
+    await shelf.put(
+        [
+            replace(RECORDS[0], position=n, originator_version=n, state=b'{"at_ms":%d}' % at_ms)
+            for n, at_ms in enumerate(times, start=1)
+        ]
+    )
+
+    cuts = [await shelf.views.cut(hour_ms + n * HOUR_MS) for n in range(-1, 4)]
+
+    assert cuts == [0, 2, 4, 4, None]

@@ -50,12 +50,15 @@ class GatewayProcess:
 StartGateway = Callable[..., GatewayProcess]
 
 
-def start_gateway(data: Path, *faults: str, **environ: str) -> GatewayProcess:
-    """Start one on a free port and wait until it says that it listens."""
+def start_gateway(data: Path, *faults: str, name: str = "", **environ: str) -> GatewayProcess:
+    """Start one on a free port and wait until it says that it listens.
+
+    Several on one folder need a name each.
+    """
     data.mkdir(parents=True, exist_ok=True)
-    ready_file = data / "ready.json"
+    ready_file, said = data / f"ready{name}.json", data / f"output{name}.log"
     ready_file.unlink(missing_ok=True)
-    with (data / "output.log").open("ab") as output:
+    with said.open("ab") as output:
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "adapters", "serve", "--sandbox", "--no-fetch"),
@@ -72,7 +75,7 @@ def start_gateway(data: Path, *faults: str, **environ: str) -> GatewayProcess:
     while not ready_file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            pytest.fail(f"the gateway did not start:\n{(data / 'output.log').read_text()[-4000:]}")
+            pytest.fail(f"the gateway did not start:\n{said.read_text()[-4000:]}")
         _wait_ms(process, 50)
     return GatewayProcess(process, json.loads(ready_file.read_text()), data)
 

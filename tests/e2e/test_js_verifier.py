@@ -20,8 +20,9 @@ from adapters.keys import Ed25519Signer, check_signature
 from domain.audit import AuditError, parse_bill, verify_bill
 from domain.checkpoint import SignerKey
 from tests.e2e.conftest import ROOT
-from tests.fakes.bills import Tale
+from tests.fakes.bills import Tale, lies
 from tests.fakes.log import SIGNER_KEY
+from tests.fixtures.make import FIXTURES
 
 VERIFIER = ROOT / "adapters" / "http" / "verifier"
 CHECK_MANY = Path(__file__).parent / "verifier" / "check_many.mjs"
@@ -137,6 +138,20 @@ def test_every_changed_value_is_found_by_both_in_the_same_place(
     ]
 
     assert all(said.where for said in assert_same(files, javascript))
+
+
+@pytest.mark.parametrize("tale", BILLS)
+def test_every_wrong_posting_and_version_is_found_by_both(
+    tale: Tale, javascript: CheckMany
+) -> None:
+    assert all(said.where for said in assert_same(list(lies(tale)), javascript))
+
+
+def test_bills_of_older_releases_verify_in_both(javascript: CheckMany) -> None:
+    files = [path.read_bytes() for path in sorted(FIXTURES.glob("*/bills/*.json"))]
+
+    assert files
+    assert all(said.where == "" for said in assert_same(files, javascript))
 
 
 @pytest.mark.parametrize("tale", BILLS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -17,10 +17,10 @@ from domain.merkle import MerkleTree, leaf_hash
 from domain.money import Microcredits
 from domain.price_list import PublishedPriceBook
 from domain.pricing import DEFAULT_PRICE_BOOK, UNITS
-from domain.record import Record
+from domain.record import Record, canonical
 from domain.session import Order, Session
 from tests.fakes.log import SIGNER, SIGNER_KEY
-from tests.fakes.stored import Journal
+from tests.fakes.stored import Journal, retold
 from tests.strategies import START_MS
 
 SESSION_ID = UUID(int=100)
@@ -136,6 +136,42 @@ class Tale:
             Microcredits(1), payment_id=UUID(int=8), rail="cash", at_ms=self.now_ms
         )
         self.journal.save(self.account)
+
+
+def lies(tale: Tale) -> Iterator[bytes]:
+    """Bills whose postings or class versions are wrong in one place, in a log that was signed so.
+
+    Nothing but the rules of double entry stands against them.
+    """
+    logged = tale.journal.records
+    for own in tale.records:
+        state = own.fields
+        told: list[dict[str, object]] = [
+            {"class_version": v} for v in (0, 3, True, "2", None, 2**60)
+        ]
+        if "postings" in state:
+            told.append({"class_version": 1})
+            first, *rest = state["postings"]
+            account, amount = first
+            told += [
+                {"postings": moved}
+                for moved in (
+                    *([], None, "", [first], [*rest, first], [first, *rest, [account, 0]]),
+                    *([[account, amount - 1], *rest], [[account, float(amount)], *rest]),
+                    *([[account.upper(), amount], *rest], [[account, amount, 0], *rest]),
+                )
+            ]
+        for lie in told:
+            if canonical({**state, **lie}) != own.state:
+                yield _signed(tale, [retold(r, **lie) if r == own else r for r in logged])
+
+
+def _signed(tale: Tale, logged: Sequence[Record]) -> bytes:
+    """The bill that claims what the honest one does, over events told differently."""
+    positions = {own.position for own in tale.records}
+    records = [r for r in logged if r.position in positions]
+    claimed = tale.document()["statement"]
+    return json.dumps(document_of(logged, records, claimed=claimed)).encode()
 
 
 def document_of(

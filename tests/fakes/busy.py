@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from domain.account import Account
+from domain.postings import MONEY_TOPICS, following
 from domain.price_list import PublishedPriceBook
 from domain.pricing import DEFAULT_PRICE_BOOK
 from domain.record import Record, canonical
@@ -16,9 +17,13 @@ _MINUTE_MS = 60_000
 
 
 class Busy:
-    """Writes records one after another; `overlap` sessions are open at any time."""
+    """Writes records one after another; `overlap` sessions are open at any time.
 
-    def __init__(self, *, accounts: int = 500, overlap: int = 200) -> None:
+    With `class_version` 1 money events are as releases before double entry wrote them.
+    """
+
+    def __init__(self, *, accounts: int = 500, overlap: int = 200, class_version: int = 2) -> None:
+        self._class_version = class_version
         self._accounts = [Account.create_id("evm", f"0x{n:040x}") for n in range(accounts)]
         self._overlap = overlap
         self._versions: dict[UUID, int] = {}
@@ -132,10 +137,14 @@ class Busy:
     def _record(self, originator: UUID, topic: str, **fields: object) -> Record:
         self._position += 1
         self._versions[originator] = version = self._versions.get(originator, 0) + 1
+        fields["at_ms"] = self._now_ms
+        if topic in MONEY_TOPICS and self._class_version > 1:
+            fields["class_version"] = self._class_version
+            fields["postings"] = following(topic, originator, fields)
         return Record(
             position=self._position,
             originator_id=originator,
             originator_version=version,
             topic=topic,
-            state=canonical({**fields, "at_ms": self._now_ms}),
+            state=canonical(fields),
         )

@@ -40,6 +40,10 @@ class ManualClock:
         self._now_ms = until_ms
         await settle()
 
+    def set_back(self, ms: int) -> None:
+        """As a machine's clock is when it was found to be fast."""
+        self._now_ms -= ms
+
 
 async def settle() -> None:
     """Let every task that can run do so until it waits again."""

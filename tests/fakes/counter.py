@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from domain.account import Account
 from domain.ledger import Work
 from domain.money import Microcredits
@@ -53,7 +55,7 @@ class Counter:
     async def die_before_settling(self, proof: Proof) -> None:
         """Leave in the ledger what a process leaves that dies right after its claim."""
         now_ms = self.house.clock.now_ms()
-        await self.house.books.run(lambda work: _claim(work, self.rail, proof, now_ms))
+        await self.house.books.run(partial(_claim, rail=self.rail.name, proof=proof, at_ms=now_ms))
 
 
 def purchase_of(wallet: str = WALLET, amount: int = AMOUNT) -> Purchase:

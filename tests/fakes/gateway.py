@@ -25,6 +25,7 @@ from domain.ports.speech import (
 from domain.pricing import DEFAULT_PRICE_BOOK
 from domain.switchboard import Switchboard
 from tests.fakes.books import MemoryBooks
+from tests.fakes.careful_books import CarefulBooks
 from tests.fakes.clock import ManualClock
 from tests.fakes.log import MemoryLog
 from tests.fakes.private import MemoryDetails
@@ -78,7 +79,8 @@ class House:
         self.rail = CashRail(self.clock)
         ids = count(1)
         self.gateway = Gateway(
-            books=self.books,
+            # As between processes: values only, and any of them may come twice.
+            books=CarefulBooks(self.books),
             views=self.views,
             details=self.details,
             log=MemoryLog(self.books.records),

@@ -36,6 +36,9 @@ class MemoryLog:
             proofs={p: tree.inclusion_proof(p - 1, tree.size) for p in positions},
         )
 
+    async def cosigned(self) -> str | None:
+        return None
+
     async def inclusion(self, position: int, *, size: int) -> InclusionProof:
         return inclusion_of(self._tree(), position, size=size, checkpoint=None)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from eventsourcing.domain import DomainEventProtocol
@@ -10,7 +12,8 @@ from eventsourcing.persistence import StoredEvent
 
 from domain.aggregate import LedgerAggregate
 from domain.ledger import EventMapper, project
-from domain.record import Record
+from domain.postings import following
+from domain.record import Record, canonical
 
 MAPPER = EventMapper(transcoder=None)  # type: ignore[arg-type]  # it writes its own JSON
 
@@ -43,6 +46,18 @@ def encode(event: DomainEventProtocol[UUID], *, position: int) -> Record:
         topic=stored.topic,
         state=stored.state,
     )
+
+
+def retold(record: Record, **fields: object) -> Record:
+    """The event with other fields, as the keeper of a log could tell it.
+
+    Its postings are made to follow, unless they are among the fields or nothing can follow.
+    """
+    state = {**record.fields, **fields}
+    if "postings" in state and "postings" not in fields:
+        with contextlib.suppress(TypeError):
+            state["postings"] = following(record.topic, record.originator_id, state)
+    return replace(record, state=canonical(state))
 
 
 def decode(record: Record) -> DomainEventProtocol[UUID]:

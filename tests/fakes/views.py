@@ -8,8 +8,18 @@ from typing import Any
 from uuid import UUID
 
 from domain.aggregate import derive_id
-from domain.ports.views import SessionRow, TransactionRow
+from domain.ports.views import (
+    BalanceRow,
+    ReservationRow,
+    SessionRow,
+    TransactionRow,
+    UsageRow,
+)
+from domain.postings import TrialBalance, postings, wallet_accounts
 from domain.record import Record
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 class MemoryViews:
@@ -22,9 +32,18 @@ class MemoryViews:
         self._sessions: dict[UUID, SessionRow] = {}
         self._running: set[UUID] = set()
         self._payments: set[UUID] = set()
+        self._books = TrialBalance()
+        self._moved: dict[UUID, int] = {}
+        self._used: dict[tuple[int, UUID, str], list[int]] = {}
+        self._held: dict[UUID, ReservationRow] = {}
+        self._times: list[int] = []
 
     def apply(self, records: tuple[Record, ...]) -> None:
         for record in records:
+            self._times.append(record.fields.get("at_ms", 0))
+            self._books.post(record)
+            if postings(record):
+                self._moved[record.originator_id] = record.position
             fold = getattr(self, "_" + record.topic.replace(".", "_"), None)
             if fold is not None:
                 fold(record, record.fields)
@@ -57,6 +76,40 @@ class MemoryViews:
 
     async def payments_unfinished(self) -> tuple[UUID, ...]:
         return tuple(self._payments)
+
+    async def balances(
+        self, *, account_id: UUID | None, limit: int, offset: int
+    ) -> tuple[BalanceRow, ...]:
+        found = [
+            BalanceRow(key, *(self._books.balances[name] for name in wallet_accounts(key)), moved)
+            for key, moved in sorted(self._moved.items())
+            if account_id in (None, key)
+        ]
+        return tuple(found[offset : offset + limit])
+
+    async def usage(
+        self, *, account_id: UUID | None, from_ms: int, to_ms: int, limit: int, offset: int
+    ) -> tuple[UsageRow, ...]:
+        found = [
+            UsageRow(key, service, day_ms, *used)
+            for (day_ms, key, service), used in sorted(self._used.items())
+            if account_id in (None, key) and from_ms < day_ms + DAY_MS and day_ms < to_ms
+        ]
+        return tuple(found[offset : offset + limit])
+
+    async def reservations(
+        self, *, account_id: UUID | None, limit: int, offset: int
+    ) -> tuple[ReservationRow, ...]:
+        held = sorted(self._held.values(), key=lambda row: (row.since_ms, row.session_id))
+        found = [row for row in held if account_id in (None, row.account_id)]
+        return tuple(found[offset : offset + limit])
+
+    async def trial_balance(self) -> dict[str, int]:
+        return self._books.by_kind()
+
+    async def cut(self, hour_ms: int) -> int | None:
+        late = (n for n, at_ms in enumerate(self._times) if at_ms >= hour_ms)
+        return next(late, None)
 
     def _move(
         self,
@@ -102,6 +155,19 @@ class MemoryViews:
             service=fields["service"],
             description=f"reserved for {fields['service']}",
         )
+        session_id = UUID(fields["session_id"])
+        held = self._held.get(session_id)
+        self._held[session_id] = (
+            ReservationRow(
+                session_id,
+                record.originator_id,
+                fields["service"],
+                fields["amount"],
+                fields["at_ms"],
+            )
+            if held is None
+            else replace(held, amount=held.amount + fields["amount"])
+        )
 
     def _account_reservation_settled(self, record: Record, fields: dict[str, Any]) -> None:
         self._move(
@@ -112,6 +178,7 @@ class MemoryViews:
             service=fields["service"],
             description=f"charged {fields['charged']}, the rest returned",
         )
+        del self._held[UUID(fields["session_id"])]
 
     def _account_credits_corrected(self, record: Record, fields: dict[str, Any]) -> None:
         self._move(
@@ -163,6 +230,10 @@ class MemoryViews:
         self._sessions[row.id] = replace(
             row, status="settled", charged=fields["charged"], ended_at_ms=fields["at_ms"]
         )
+        day_ms = fields["at_ms"] // DAY_MS * DAY_MS
+        used = self._used.setdefault((day_ms, row.account_id, row.service), [0, 0, 0])
+        for n, more in enumerate((1, fields["used"], fields["charged"])):
+            used[n] += more
 
     def _started(self, session_id: UUID, at_ms: int) -> None:
         row = self._sessions[session_id]

@@ -14,9 +14,9 @@ from uuid import uuid4
 
 from eventsourcing.persistence import StoredEvent
 
+from adapters.store.fence import FencedError
 from adapters.store.lease import Lease, LeaseKeeper, Leases
 from adapters.store.postgres import PostgresRecorder
-from adapters.store.postgres_writer import FencedError
 
 
 def say(word: object) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from domain.account import Account
 from domain.aggregate import LedgerAggregate
 from domain.ports.views import Views
-from domain.postings import TrialBalance
+from domain.postings import MONEY_TOPICS, TrialBalance
 from domain.record import Record
 from domain.session import Session
 from tests.fakes.stored import replay_all
@@ -21,9 +22,18 @@ def check_books(
 ) -> dict[UUID, LedgerAggregate]:
     """Positions, postings, reservations and sums; returns what the events add up to."""
     books = TrialBalance()
+    added_up: Counter[str] = Counter()
     for record in records:
         assert books.post(record) == ()
         assert books.total == 0
+        # As somebody adds them up who has the events and no code of ours.
+        pairs = record.fields.get("postings", [])
+        assert (record.topic in MONEY_TOPICS) == ("postings" in record.fields)
+        assert sum(amount for _, amount in pairs) == 0
+        assert all(amount != 0 for _, amount in pairs)
+        for account, amount in pairs:
+            added_up[account] += amount
+    assert added_up == books.balances
     aggregates = replay_all(records)
     sessions = sessions_of(aggregates)
     accounts = accounts_of(aggregates)
@@ -46,8 +56,17 @@ def check_books(
 async def check_lists(views: Views, aggregates: Mapping[UUID, LedgerAggregate]) -> None:
     """The lists say what the aggregates are."""
     sessions = sessions_of(aggregates)
+    balances = await views.balances(account_id=None, limit=ROWS_MAX, offset=0)
+    held = await views.reservations(account_id=None, limit=ROWS_MAX, offset=0)
 
     assert set(await views.sessions_running()) == {s.id for s in sessions if s.is_running}
+    assert {(r.account_id, r.available, r.available + r.reserved) for r in balances} == {
+        (a.id, a.available.value, a.balance.value) for a in accounts_of(aggregates) if a.version > 1
+    }
+    assert {(r.session_id, r.amount) for r in held} == {
+        (s.id, s.reserved.value) for s in sessions if s.is_open
+    }
+    assert sum((await views.trial_balance()).values()) == 0
     for account in accounts_of(aggregates):
         rows = await views.transactions(account.id, limit=ROWS_MAX, offset=0)
         assert sum(row.amount for row in rows) == account.available.value

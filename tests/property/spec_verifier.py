@@ -15,6 +15,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 ROUNDING = "ceil(quantity * microcredits / per), once, at settlement"
+MOVES = ("account.credits_reserved", "account.reservation_settled")
 RESERVES = ("session.opened", "session.extended")
 
 
@@ -52,6 +53,11 @@ def _verify(file: bytes, trusted: str) -> None:
     before = 0
     for event in events:
         in_the_log(event, before, size, root)
+        version = event["state"].get("class_version", 1)
+        newest = 2 if event["topic"] in MOVES else 1
+        need(4, holds=type(version) is int and 1 <= version <= newest)
+        if event["topic"] in MOVES:
+            postings(event)
         before = event["position"]
     need(9, holds=dump(statement(events)) == dump(bill["statement"]))
 
@@ -155,6 +161,25 @@ def statement(events: list[dict[str, Any]]) -> dict[str, Any]:
             "refunded_microcredits": closed["refunded"],
         },
     }
+
+
+def postings(event: dict[str, Any]) -> None:
+    """Step 8: what an event of the account moved follows from its amounts (section 8)."""
+    state = event["state"]
+    wallet = f"wallet:{event['originator_id']}"
+    if event["topic"] == "account.credits_reserved":
+        moves = [(f"{wallet}:available", -state["amount"]), (f"{wallet}:reserved", state["amount"])]
+    else:
+        moves = [
+            (f"{wallet}:reserved", -state["charged"] - state["refunded"]),
+            (f"revenue:{state['service']}", state["charged"]),
+            (f"{wallet}:available", state["refunded"]),
+        ]
+    if state.get("class_version", 1) == 1:
+        need(8, holds="postings" not in state)
+    else:
+        moved = [[account, amount] for account, amount in moves if amount != 0]
+        need(8, holds=dump(state["postings"]) == dump(moved))
 
 
 class Walk:

@@ -6,7 +6,6 @@ import base64
 import copy
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -21,6 +20,7 @@ from domain.checkpoint import SignerKey
 from domain.record import Record, canonical
 from tests.fakes.bills import Tale, document_of
 from tests.fakes.log import SIGNER_KEY
+from tests.fakes.stored import retold
 
 # Throwaway: 32 bytes of 0x09.
 FORGER = Ed25519Signer(b"\x09" * 32)
@@ -209,10 +209,7 @@ def test_a_truncated_file_is_no_bill(data: bytes, length: int) -> None:
 
 def rewritten(topic: str, **fields: object) -> list[Record]:
     """The log with one event told differently, as its keeper could."""
-    return [
-        replace(r, state=canonical({**r.fields, **fields})) if r.topic == topic else r
-        for r in CLOCKED.journal.records
-    ]
+    return [retold(r, **fields) if r.topic == topic else r for r in CLOCKED.journal.records]
 
 
 def test_history_signed_with_another_key_is_not_ours() -> None:
@@ -248,6 +245,11 @@ def test_a_forged_signature_under_our_name_is_found() -> None:
         ("session.closed", {"refunded": 0}, "charged [+] refunded"),
         ("account.credits_reserved", {"amount": 1}, "reserved by the account"),
         ("account.reservation_settled", {"charged": 1}, "settled by the account"),
+        ("account.credits_reserved", {"postings": []}, "postings at position 5"),
+        ("account.credits_reserved", {"class_version": 1}, "postings at position 5"),
+        ("account.credits_reserved", {"class_version": 3}, "class_version at position 5"),
+        ("account.reservation_settled", {"class_version": True}, "class_version at position"),
+        ("session.opened", {"class_version": 2}, "class_version at position 6"),
         ("price_book.published", {"content": "{}"}, "price book at position 1"),
         ("price_book.published", {"content_hash": "00"}, "price book hash"),
     ],

@@ -13,8 +13,9 @@ from domain.bill import BillError, statement
 from domain.leaves import WANTED, read_slowly, shapes
 from domain.plain_bill import SessionEvent, is_whole, plain_rate
 from domain.pricing import DEFAULT_PRICE_BOOK
-from domain.record import Record, canonical
+from domain.record import Record
 from tests.fakes.bills import Tale
+from tests.fakes.stored import retold
 
 STEPS = st.lists(
     st.one_of(
@@ -27,7 +28,7 @@ STEPS = st.lists(
     max_size=25,
 )
 # The price book is looked up apart; a service says no more than which of its rates.
-NOT_HERE = {"service", "price_book", "unit", "rate_microcredits", "rate_per"}
+NOT_HERE = {"class_version", "service", "price_book", "unit", "rate_microcredits", "rate_per"}
 CLOCKED = Tale(steps=(("resume", 1), ("wait", 9_000), ("pause", 1), ("extend", 60_000)))
 SPOKEN = Tale(service="tts", quantity=1_000, steps=(("speak", 210), ("speak", 333)))
 
@@ -76,8 +77,7 @@ def test_a_changed_number_adds_up_in_both_or_in_neither(tale: Tale, data: st.Dat
     value = data.draw(
         st.one_of(st.integers(0, 10**12), st.integers(-2, 2).map(fields[name].__add__))
     )
-    state = canonical({**fields, name: max(0, value)})
-    records[index] = replace(records[index], state=state)
+    records[index] = retold(records[index], **{name: max(0, value)})
 
     assert (plain_rate(plain(records)) is not None) == is_billable(records)
 
@@ -122,6 +122,8 @@ def test_the_fast_road_and_the_slow_one_read_the_same(record: Record) -> None:
 
     assert shape.topic == record.topic.encode()
     if found is not None:
-        assert found.groups() == (originator, str(version).encode(), *values)
+        # Postings are held against the amounts on either road, so one of them says no more.
+        plainly = (b"" if value.startswith(b"[") else value for value in found.groups())
+        assert tuple(plainly) == (originator, str(version).encode(), *values)
     else:
         assert record.topic == "price_book.published"

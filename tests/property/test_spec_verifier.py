@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from adapters.keys import check_signature
 from domain.audit import AuditError, parse_bill, verify_bill
-from tests.fakes.bills import Tale
+from tests.fakes.bills import Tale, lies
 from tests.fakes.log import SIGNER_KEY
 from tests.property.spec_verifier import BrokenBillError, verify
-from tests.property.test_bill import BILLS, STEPS, get, numbers, put
+from tests.property.test_bill import BILLS, CLOCKED, SPOKEN, STEPS, get, numbers, put
 
 
 def ours(data: bytes) -> bool:
@@ -47,6 +47,12 @@ def test_both_say_the_same_of_a_changed_byte(data: bytes, at: int, change: int) 
     changed = data[:at] + bytes([data[at] ^ change]) + data[at + 1 :]
 
     assert theirs(changed) == ours(changed)
+
+
+@pytest.mark.parametrize("tale", [CLOCKED, SPOKEN])
+def test_both_find_every_wrong_posting_and_version(tale: Tale) -> None:
+    for file in lies(tale):
+        assert (ours(file), theirs(file)) == (False, False)
 
 
 @pytest.mark.parametrize("data", BILLS)

@@ -13,6 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOMAIN = sorted((ROOT / "domain").rglob("*.py"))
 ALLOWED = sys.stdlib_module_names | {"eventsourcing", "domain"}
+# What the test suites of others import: it alone may need Hypothesis, and the program never it.
+FOR_TESTS = ROOT / "domain" / "testing"
+PROGRAM = [
+    path
+    for folder in ("domain", "adapters", "engines", "projections")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+    if FOR_TESTS not in path.parents
+]
 # What decides about money and time takes both as arguments.
 AGGREGATES = [
     ROOT / "domain" / f"{name}.py"
@@ -52,7 +60,19 @@ def test_there_is_a_domain() -> None:
 
 @pytest.mark.parametrize("path", DOMAIN, ids=name_of)
 def test_the_domain_knows_the_standard_library_the_event_library_and_itself(path: Path) -> None:
-    assert sorted(set(imports(path)) - ALLOWED) == []
+    allowed = ALLOWED | ({"hypothesis"} if FOR_TESTS in path.parents else set())
+
+    assert sorted(set(imports(path)) - allowed) == []
+
+
+def test_the_program_needs_nothing_that_is_for_tests() -> None:
+    users = [
+        name_of(path)
+        for path in PROGRAM
+        if "hypothesis" in imports(path) or "domain.testing" in path.read_text("utf-8")
+    ]
+
+    assert users == []
 
 
 @pytest.mark.parametrize("path", DOMAIN, ids=name_of)

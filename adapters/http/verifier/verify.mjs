@@ -10,6 +10,9 @@ const QUANTITY_MAX = 10n ** 12n;
 const MICROCREDITS_MAX = 2n ** 53n - 1n;
 const UNITS = ["ms", "character"];
 const ED25519 = 1;
+const ID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+// The newest class version known of each event that has had more than one.
+const VERSIONS = { "account.credits_reserved": 2n, "account.reservation_settled": 2n };
 const BILL_FIELDS = ["evidence", "format", "statement"];
 const EVIDENCE_FIELDS = ["checkpoint", "events", "signer"];
 const EVENT_FIELDS = [
@@ -204,11 +207,12 @@ async function provenRecord(event, head) {
   if (typeof topic !== "string" || !Object.hasOwn(STEPS, topic)) {
     throw new AuditError(`event at ${position}`, "an event of a bill", topic);
   }
-  const id = canonicalId(textOf(event.originator_id));
-  const state = canonical(event.state);
-  if (id !== event.originator_id) {
-    throw new AuditError(`event at ${position} originator_id`, id, event.originator_id);
+  const id = textOf(event.originator_id);
+  if (!ID.test(id)) {
+    const where = `event at ${position} originator_id`;
+    throw new AuditError(where, "a UUID in lower case with hyphens", id);
   }
+  const state = canonical(event.state);
   const leaf = utf8(
     `{"originator_id":"${id}","originator_version":${version},"state":${state},"topic":"${topic}"}`,
   );
@@ -287,6 +291,7 @@ async function statementOf(records) {
       expect(`position ${record.position} version`, version, record.version);
       if (tally.closed !== null) throw new AuditError("close", "the last event", record.topic);
     }
+    checkVersion(record);
     await STEPS[record.topic](tally, record);
   }
   if (tally.closed === null) {
@@ -361,14 +366,43 @@ const STEPS = {
     tally.lines.push({ kind: "charged", at_ms, quantity, microcredits: charged, position });
     tally.lines.push({ kind: "refunded", at_ms, microcredits: refunded, position });
   },
-  "account.credits_reserved": (tally, { fields }) => {
-    tally.accountReserved += whole(fields, "amount");
+  "account.credits_reserved": (tally, record) => {
+    const amount = whole(record.fields, "amount");
+    checkPostings(record, [["available", -amount], ["reserved", amount]]);
+    tally.accountReserved += amount;
   },
-  "account.reservation_settled": (tally, { fields }) => {
+  "account.reservation_settled": (tally, record) => {
+    const { fields } = record;
     if (tally.settled !== null) throw new AuditError("settlement", "one", "two");
-    tally.settled = [whole(fields, "charged"), whole(fields, "refunded")];
+    const [charged, refunded] = [whole(fields, "charged"), whole(fields, "refunded")];
+    const service = textOf(fieldOf(fields, "service"));
+    checkPostings(record, [
+      ["reserved", -charged - refunded], [`revenue:${service}`, charged], ["available", refunded],
+    ]);
+    tally.settled = [charged, refunded];
   },
 };
+
+/** An event of a newer class version may mean more than is known here. */
+function checkVersion({ position, topic, fields }) {
+  if (!isObject(fields) || !Object.hasOwn(fields, "class_version")) return;
+  const [known, found] = [VERSIONS[topic] ?? 1n, fields.class_version];
+  if (typeof found !== "bigint" || found < 1n || found > known) {
+    const expected = `1 to ${known}, or a newer verifier to read it`;
+    throw new AuditError(`class_version at position ${position}`, expected, found);
+  }
+}
+
+/** Events say what they move since version 2; it must follow from their amounts (section 8). */
+function checkPostings({ position, id, fields }, moves) {
+  const legs = moves.filter(([, amount]) => amount !== 0n).map(([account, amount]) => {
+    const ofWallet = account === "available" || account === "reserved";
+    return [ofWallet ? `wallet:${id}:${account}` : account, amount];
+  });
+  const owed = (fields.class_version ?? 1n) === 1n ? "none" : canonical(legs);
+  const found = Object.hasOwn(fields, "postings") ? canonical(fields.postings) : "none";
+  expect(`postings at position ${position}`, owed, found);
+}
 
 function reserve(tally, { position, fields }) {
   const more = whole(fields, "reserved");
@@ -536,15 +570,6 @@ function value(read) {
     if (damage instanceof AuditError) throw damage;
     throw new AuditError("value", "a well-formed value", damage.message);
   }
-}
-
-function canonicalId(text) {
-  const digits = text.replace("urn:", "").replace("uuid:", "").replace(/^[{}]+|[{}]+$/g, "");
-  const plain = digits.replaceAll("-", "").toLowerCase();
-  if (!/^[0-9a-f]{32}$/.test(plain)) {
-    throw new AuditError("value", "a well-formed value", `an id ${short(text)}`);
-  }
-  return plain.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5");
 }
 
 function least(left, right) {

@@ -10,8 +10,12 @@ from adapters.config import (
     ConfigError,
     RoomSettings,
     Settings,
+    WitnessSettings,
     X402Settings,
 )
+from domain.cosignature import WitnessKey
+from tests.fakes.log import SIGNER_KEY
+from tests.fakes.witness import WITNESS_KEY
 
 PAY_TO = "0x2222222222222222222222222222222222222222"
 PAID = {
@@ -128,6 +132,7 @@ def test_a_misspelt_name_is_refused_with_the_name_that_was_meant() -> None:
         ("PAYPHONE_STT_URL", "https://stt.test/v1/stream"),
         ("PAYPHONE_TTS_URL", "wss://tts.test"),
         ("PAYPHONE_DATABASE", "mysql://db.test/ledger"),
+        ("PAYPHONE_DATABASE", "sqlite:///ledger.db"),
         ("PAYPHONE_X402_PAY_TO", "0x12"),
         ("PAYPHONE_X402_NETWORK", "ethereum"),
         ("PAYPHONE_X402_FACILITATOR_URL", "facilitator"),
@@ -257,3 +262,40 @@ def test_secrets_are_not_in_the_settings_text() -> None:
     assert ROOMS["PAYPHONE_ROOMS_SECRET"] not in text
     assert "token-in-the-path" not in text
     assert "hush" not in text
+
+
+def test_witnesses_are_urls_with_their_keys() -> None:
+    second = WitnessKey(name="second.test", public=bytes(32)).text
+
+    settings = Settings.from_environ(
+        {"PAYPHONE_WITNESSES": f"http://w.test/w1/={WITNESS_KEY.text}, https://s.test={second}"}
+    )
+
+    assert settings.log.witnesses == (
+        WitnessSettings(url="http://w.test/w1", key=WITNESS_KEY),
+        WitnessSettings(url="https://s.test", key=WitnessKey.parse(second)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("http://w.test", "witnesses as URL=KEY"),
+        (f"w.test={WITNESS_KEY.text}", "witnesses as URL=KEY"),
+        (f"ftp://w.test={WITNESS_KEY.text}", "witnesses as URL=KEY"),
+        (f"http://w.test={SIGNER_KEY.text}", "witnesses as URL=KEY"),
+        (",".join([f"http://w.test={WITNESS_KEY.text}"] * 2), "each witness once"),
+    ],
+)
+def test_what_is_no_witness_is_told(value: str, expected: str) -> None:
+    (problem,) = problems({"PAYPHONE_WITNESSES": value})
+
+    assert f"PAYPHONE_WITNESSES: expected {expected}" in problem
+
+
+def test_a_database_may_be_found_at_a_socket_of_this_machine() -> None:
+    url = "postgresql://payphone@/ledger?host=/run/postgresql"
+
+    settings = Settings.from_environ({**PAID, "PAYPHONE_DATABASE": url})
+
+    assert settings.storage.database == url

@@ -55,6 +55,26 @@ async def test_the_books_balance_through_corrections(house: House, correction: C
     assert sum(row.amount for row in rows) == 75_000
 
 
+async def test_a_correction_is_itself_corrected_and_that_one_again(
+    house: House, correction: Correction
+) -> None:
+    made = await correct_credits(house.books, house.clock, correction)
+    for number, amount in ((8, 40_000), (9, -40_000)):
+        undone = replace(
+            correction,
+            correction_id=UUID(int=number),
+            amount=amount,
+            corrects_position=house.books.position,
+        )
+        again = await correct_credits(house.books, house.clock, undone)
+
+    assert again.available == made.available
+    links = [r.fields["corrects_position"] for r in house.books.records()[-3:]]
+    assert links == [2, house.books.position - 2, house.books.position - 1]
+    rows = await house.views.transactions(correction.account_id, limit=3, offset=0)
+    assert [row.amount for row in rows] == [-40_000, 40_000, -40_000]
+
+
 async def test_a_repeat_changes_nothing(house: House, correction: Correction) -> None:
     await correct_credits(house.books, house.clock, correction)
     again = await correct_credits(house.books, house.clock, correction)

@@ -12,7 +12,15 @@ from domain.record import leaf_bytes
 
 VECTORS = Path(__file__).parents[3] / "specs" / "vectors" / "events.jsonl"
 STORED = [json.loads(line) for line in VECTORS.read_text(encoding="utf-8").splitlines()]
+POSTINGS = b'[["world:cash",-5],["wallet:00000000-0000-0000-0000-000000000001:available",5]]'
 GOOD = leaf_bytes(
+    UUID(int=1),
+    2,
+    "account.credits_purchased",
+    b'{"amount":5,"at_ms":1,"class_version":2,'
+    b'"payment_id":"00000000-0000-0000-0000-000000000002","postings":%b,"rail":"cash"}' % POSTINGS,
+)
+OLD = leaf_bytes(
     UUID(int=1),
     2,
     "account.credits_purchased",
@@ -47,7 +55,17 @@ def test_a_plain_leaf_takes_the_fast_road() -> None:
     found = shape.pattern.fullmatch(GOOD)
 
     assert found is not None
-    assert found.groups()[1:] == (b"2", b"5", b"cash")
+    assert found.groups()[1:] == (b"2", b"5", POSTINGS, b"cash")
+
+
+def test_a_plain_leaf_of_an_older_version_needs_no_json() -> None:
+    shape = shapes()[b"account.credits_purchased"]
+    ((older, names),) = shape.older
+
+    assert older.fullmatch(OLD) is not None
+    assert older.fullmatch(GOOD) is None
+    assert "postings" not in names
+    assert read_slowly(OLD) == (shape, str(UUID(int=1)).encode(), 2, (b"5", b"", b"cash"))
 
 
 @pytest.mark.parametrize(
@@ -74,6 +92,10 @@ def test_a_plain_leaf_takes_the_fast_road() -> None:
         (b'version":2', b'version":"2"', "leaf"),
         (b"credits_purchased", b"minted", "newer event"),
         (b'"cash"}', b'"cash"},"sum":1', "leaf"),
+        (b'"class_version":2,', b"", "postings"),
+        (b'"class_version":2', b'"class_version":1', "postings"),
+        (b'"postings":%b,' % POSTINGS, b"", "content"),
+        (b'"postings":%b,' % POSTINGS, b'"postings":5,', "content"),
         (GOOD, b"", "leaf"),
         (GOOD, b"[]", "leaf"),
         (GOOD, b"[" * 100_000, "leaf"),
@@ -89,8 +111,22 @@ def test_a_leaf_has_one_spelling(before: bytes, after: bytes, kind: str) -> None
     assert broken.value.kind == kind
 
 
+@pytest.mark.parametrize("leg", [b",5.0]]", b",5],[]]", b",true]]", b",5,5]]"])
+def test_what_are_no_postings_is_refused(leg: bytes) -> None:
+    with pytest.raises(LeafError, match=r"^content: expected a valid account\.credits_purchased"):
+        read_slowly(GOOD.replace(b",5]]", leg, 1))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(b",-5]", b",-6]"), (b"available", b"reserved"), (b"world", b"moon")]
+)
+def test_postings_that_do_not_follow_are_named(before: bytes, after: bytes) -> None:
+    with pytest.raises(LeafError, match=r"^postings: expected .*world:cash.*, found"):
+        read_slowly(GOOD.replace(before, after, 1))
+
+
 def test_a_later_version_is_named() -> None:
-    leaf = GOOD.replace(b'"at_ms":1,', b'"at_ms":1,"class_version":7,')
+    leaf = GOOD.replace(b'"class_version":2,', b'"class_version":7,')
 
     with pytest.raises(LeafError, match="in version 7: written by a newer"):
         read_slowly(leaf)

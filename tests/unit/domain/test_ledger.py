@@ -46,8 +46,10 @@ def test_an_event_is_stored_flat_canonical_and_without_what_it_derives() -> None
     assert [r.state for r in journal.records] == [
         b'{"at_ms":1700000000000,"chain":"evm","wallet":"%s"}' % WALLET.encode(),
         (
-            b'{"amount":5,"at_ms":1700000000001,'
-            b'"payment_id":"00000000-0000-0000-0000-000000000001","rail":"cash"}'
+            b'{"amount":5,"at_ms":1700000000001,"class_version":2,'
+            b'"payment_id":"00000000-0000-0000-0000-000000000001",'
+            b'"postings":[["world:cash",-5],["wallet:%s:available",5]],"rail":"cash"}'
+            % str(opened.id).encode()
         ),
     ]
 

@@ -11,7 +11,15 @@ import pytest
 from domain.session import Session
 from domain.use_cases.close_session import settle_spent
 from domain.use_cases.extend_session import extend_bundle, extend_session
-from domain.use_cases.meter import Extended, Meter, MeterNotice, Over, TimeLow, connect_session
+from domain.use_cases.meter import (
+    Extended,
+    Meter,
+    MeterNotice,
+    Over,
+    Replaced,
+    TimeLow,
+    connect_session,
+)
 from domain.use_cases.open_session import SessionRequest, Ticket, open_bundle, open_session
 from tests.fakes.clock import settle
 from tests.fakes.gateway import House
@@ -164,3 +172,76 @@ async def test_an_extension_that_comes_first_is_not_settled_away(
     found = await settle_spent(house.gateway, ticket.session_id)
 
     assert found.is_open
+
+
+async def test_a_clock_that_runs_for_another_process_ends_the_watch(
+    house: House, account_id: UUID
+) -> None:
+    """B4: the newer connection is in another process, and only the ledger tells."""
+    ticket = await stt(house, account_id)
+    meter = await metered(house, ticket)
+    listener = Listener(meter)
+    await settle()
+
+    await house.books.run(
+        lambda work: work.session(ticket.session_id).resume(
+            UUID(int=99), at_ms=house.clock.now_ms()
+        )
+    )
+    meter.changed()
+    await settle()
+
+    assert listener.told == [Replaced()]
+    await meter.stop()
+    assert (await session(house, ticket)).connection_id == UUID(int=99)
+
+
+async def test_a_clock_that_was_thought_forgotten_is_started_again(
+    house: House, account_id: UUID
+) -> None:
+    ticket = await stt(house, account_id)
+    meter = await metered(house, ticket)
+    listener = Listener(meter)
+    await settle()
+
+    await house.books.run(lambda work: work.session(ticket.session_id).recover())
+    meter.changed()
+    await settle()
+
+    assert (await session(house, ticket)).is_running
+    assert listener.told == []
+    await listener.stop()
+
+
+async def test_a_clock_that_was_stopped_stays_so_whoever_asks(
+    house: House, account_id: UUID
+) -> None:
+    ticket = await stt(house, account_id)
+    meter = await metered(house, ticket)
+    listener = Listener(meter)
+    await settle()
+
+    await meter.stop()
+    meter.changed()
+    await settle()
+
+    assert not (await session(house, ticket)).is_running
+    await listener.stop()
+
+
+async def test_a_connection_after_a_crash_pays_nothing_since_the_last_heartbeat(
+    house: House, account_id: UUID
+) -> None:
+    """B10: the process that had the clock is gone, and no sweep was there yet."""
+    ticket = await stt(house, account_id)
+    crashed = await metered(house, ticket)
+    await house.clock.advance(10_000)
+    await crashed.catch_up()
+    house.gateway.switchboard.disconnect(
+        ticket.session_id, house.gateway.switchboard.line(ticket.session_id) or Line()
+    )
+    await house.clock.advance(20_000)
+
+    await metered(house, ticket)
+
+    assert (await session(house, ticket)).used == 10_000

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -151,7 +152,7 @@ async def test_crediting_twice_changes_nothing(counter: Counter) -> None:
     written = len(counter.topics())
 
     again = await counter.house.books.run(
-        lambda work: credit(work, payment_id, reference="another", at_ms=1)
+        partial(credit, payment_id=payment_id, reference="another", at_ms=1)
     )
 
     assert again.reference == f"receipt cash|{WALLET}|1"

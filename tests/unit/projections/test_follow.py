@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from domain.account import Account
+from domain.errors import LedgerDownError
 from domain.record import Record
 from projections.follow import Follower
 from tests.fakes.stored import encode
@@ -216,3 +217,48 @@ async def test_closing_does_not_wait_for_more() -> None:
         pass
 
     assert shelf.applied == []
+
+
+async def test_a_store_that_is_down_is_said_to_who_waits_and_followed_when_it_is_back() -> None:
+    class Flaky(Shelf):
+        is_down = True
+
+        def apply(self, records: tuple[Record, ...]) -> None:
+            if self.is_down:
+                raise LedgerDownError
+            super().apply(records)
+
+    shelf, history = Flaky(), History(3)
+
+    with following(shelf, history) as follower:
+        with pytest.raises(LedgerDownError):
+            await caught_up(follower, 3)
+        shelf.is_down = False
+        while shelf.position < 3:
+            with contextlib.suppress(LedgerDownError):
+                await caught_up(follower, 3)
+
+    assert shelf.applied == [(1, 2, 3)]
+
+
+async def test_what_another_process_applied_is_not_read_again() -> None:
+    shelf, history = Shelf(), History(3)
+
+    with following(shelf, history) as follower:
+        await caught_up(follower, 3)
+        reads = history.reads
+        shelf.position = history.grow()
+        follower.notify(4)
+        await caught_up(follower, 4)
+
+    assert history.reads == reads
+    assert shelf.applied == [(1, 2, 3)]
+
+
+async def test_tables_that_moved_on_while_the_log_was_asked_are_kept() -> None:
+    shelf, history = Shelf(position=5), History(5)
+
+    with following(shelf, history, head=4) as follower:
+        await caught_up(follower, 5)
+
+    assert not shelf.cleared

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -9,9 +10,10 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from projections.batches import calls
-from projections.postgres import MissingRecordsError, PostgresTables
-from projections.rows import TABLES, Change, changes
+from projections.fold import Batch, Known
+from projections.follow import MissingRecordsError
+from projections.postgres import PostgresTables
+from projections.rows import TABLES
 from projections.sqlite import SqliteTables
 from tests.fakes.cluster import Cluster
 from tests.fakes.past import Past
@@ -143,24 +145,31 @@ def test_an_amount_may_be_larger_than_four_bytes(database: str, tables: Postgres
 
     tables.apply([replace(bought, position=1, state=state)])
 
-    assert contents(database)["balances"] == [(str(bought.originator_id), 2**53 - 1)]
+    assert contents(database)["balances"] == [(str(bought.originator_id), 2**53 - 1, 0, 1)]
 
 
-def test_a_statement_of_an_unknown_form_runs_as_it_stands_and_in_its_place() -> None:
-    opened = Change("INSERT INTO payments VALUES (:id)", {"id": "one"})
-    strange = Change("DELETE FROM payments WHERE id <> :id", {"id": "two"})
-    credited = Change("DELETE FROM payments WHERE id = :id", {"id": "two"})
+def test_tables_of_another_shape_are_told_again(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA payphone_views")
+        connection.execute("CREATE TABLE payphone_views.position (one bigint, position bigint)")
+        connection.execute("INSERT INTO payphone_views.position VALUES (1, 7)")
 
-    made = list(calls([opened, strange, credited]))
+    with closing(PostgresTables(database)) as tables:
+        tables.apply(RECORDS)
+    with closing(PostgresTables(database)) as again:
+        assert again.position == len(RECORDS)
 
-    assert [statement.partition(" ")[0] for statement, _ in made] == ["INSERT", "DELETE", "DELETE"]
-    assert made[1] == ("DELETE FROM payments WHERE id <> %s", ["two"])
+    assert contents(database) == in_sqlite((0, len(RECORDS)))
 
 
-def test_a_batch_takes_a_handful_of_statements() -> None:
-    records = [r for r in RECORDS if not r.topic.startswith("session.")]
+def test_a_batch_writes_each_row_once_and_each_table_at_most_twice() -> None:
+    known = Known(balances={}, sessions={}, hour=None)
 
-    from_many = list(calls(c for r in records for c in changes(r)))
+    writes = list(Batch(RECORDS).writes(known))
 
-    assert len(records) > 100
-    assert len(from_many) <= 4
+    tables = Counter(write.statement.table for write in writes)
+    assert len(RECORDS) > 300
+    assert max(tables.values()) <= 2
+    for write in writes:
+        keys = [row[0] for row in write.rows]
+        assert len(set(keys)) == len(keys) or write.statement.table == "usage"

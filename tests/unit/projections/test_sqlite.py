@@ -99,6 +99,20 @@ def test_tables_outlive_the_process(tmp_path: Path) -> None:
         assert contents(after) == rows
 
 
+def test_tables_of_another_shape_are_told_again(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "views.db")
+    with closing(old), old:
+        old.execute("CREATE TABLE balances (account_id TEXT PRIMARY KEY, available INTEGER)")
+        old.execute("CREATE TABLE position (one INTEGER PRIMARY KEY, position INTEGER)")
+        old.execute("INSERT INTO position VALUES (1, 7)")
+
+    with closing(SqliteTables(tmp_path / "views.db")) as tables:
+        assert tables.position == 0
+        tables.apply(CLOCKED.journal.records)
+    with closing(SqliteTables(tmp_path / "views.db")) as again:
+        assert again.position == len(CLOCKED.journal.records)
+
+
 def test_events_no_list_shows_only_move_the_position(tables: SqliteTables) -> None:
     unseen = Record(
         position=1,

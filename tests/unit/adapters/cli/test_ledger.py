@@ -252,9 +252,48 @@ def test_a_bill_is_replayed_and_compared(data: Path, tmp_path: Path, payphone: S
     issued["statement"]["totals"]["used"] += 1
     bill.write_text(json.dumps(issued))
     differs = payphone("ledger", "replay", *session, "--bill", bill, status=1)
-    assert differs.startswith(
-        f"DIFFERS event at position {paused['position']} (session.clock_paused).state.used_ms: "
+    used_ms = paused["state"]["used_ms"]
+    assert differs == (
+        f"DIFFERS event at position {paused['position']} (session.clock_paused) "
+        f"field state.used_ms expected {used_ms - 1} (the ledger's) found {used_ms} (the bill's)"
     )
+
+
+def test_a_session_whose_events_make_no_bill_names_the_first_that_contradicts(
+    data: Path, payphone: Screen
+) -> None:
+    session = ("--data", data, "--session", CLOSED.originator_id)
+    paused = next(
+        r
+        for r in RECORDS
+        if r.topic == "session.clock_paused" and r.originator_id == CLOSED.originator_id
+    )
+    used_ms = paused.fields["used_ms"]
+    tamper(
+        data,
+        "DELETE FROM checkpoints",
+        f"{REPLACE} WHERE rowid = {paused.position}".format(
+            f'"used_ms":{used_ms}', f'"used_ms":{used_ms + 1}'
+        ),
+    )
+
+    assert payphone("ledger", "replay", *session, status=1) == (
+        f"BROKEN position {paused.position}: session.clock_paused: "
+        f"used at position {paused.position}: expected {used_ms}, found {used_ms + 1}"
+    )
+
+
+def test_a_session_that_is_open_has_no_bill_yet(data: Path, payphone: Screen) -> None:
+    ended = {r.originator_id for r in RECORDS if r.topic == "session.closed"}
+    session = next(
+        r.originator_id
+        for r in RECORDS
+        if r.topic == "session.opened" and r.originator_id not in ended
+    )
+
+    for action in ("replay", "bill"):
+        text = payphone("ledger", action, "--data", data, "--session", session, status=2)
+        assert "is still open" in text
 
 
 def test_a_bill_that_lacks_an_event_or_has_one_too_many_differs_there(

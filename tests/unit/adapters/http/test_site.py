@@ -100,3 +100,9 @@ async def test_ways_to_pay_and_the_sandbox_are_told(street: Street) -> None:
 
 async def test_the_stream_is_answered_by_whoever_was_given(street: Street) -> None:
     assert (await street.call("GET", "/v1/stream")).text == "the stream"
+
+
+async def test_a_log_without_a_witness_has_no_cosigned_head(street: Street) -> None:
+    answer = await street.call("GET", "/v1/log/checkpoint?cosigned")
+
+    assert (answer.status, answer.json["code"]) == (404, "not_found")

@@ -9,13 +9,16 @@ import pytest
 
 from adapters.keys import check_signature
 from adapters.store.audit import Audit, BrokenLedgerError, audit, bills, session_records
+from domain.account import Account
 from domain.checkpoint import Checkpoint, SignerKey
 from domain.merkle import EMPTY_ROOT, MerkleTree, leaf_hash
+from domain.money import NOTHING, Microcredits
 from domain.record import Record, canonical
+from domain.segment import SegmentJob, check_segment
 from domain.session import Session
 from tests.fakes.bills import SESSION_ID, Tale
 from tests.fakes.log import SIGNER, SIGNER_KEY
-from tests.fakes.stored import replay_all
+from tests.fakes.stored import encode, replay_all, retold
 
 TALE = Tale(steps=(("resume", 1), ("wait", 10_000), ("pause", 1), ("extend", 60_000)))
 RECORDS = tuple(TALE.journal.records)
@@ -58,8 +61,8 @@ def put(index: int, **changes: Any) -> Tamper:  # noqa: ANN401 (parts of a recor
     def tamper(records: list[Record]) -> list[Record]:
         record = records[index]
         fields: Any = changes.pop("fields", {})
-        state = canonical({**record.fields, **fields}) if fields else record.state
-        records[index] = replace(record, **{"state": state, **changes})
+        told = retold(record, **fields) if fields else record
+        records[index] = replace(told, **changes)
         return records
 
     return tamper
@@ -136,7 +139,10 @@ PAID = next(i for i, r in enumerate(RECORDS) if r.topic == "account.credits_purc
         (put(HELD, fields={"amount": -1}), HELD + 1, "content"),
         (put(HELD, fields={"amount": 10**13}), HELD + 1, "content"),
         (put(HELD, topic="session.closed"), HELD + 1, f"aggregate {TALE.account.id}"),
-        (put(HELD, topic="account.opened"), HELD + 1, "content"),
+        (put(HELD, topic="account.opened"), HELD + 1, "newer event"),
+        (put(HELD, fields={"amount": 1, "postings": []}), HELD + 1, "postings"),
+        (put(HELD, fields={"class_version": 1}), HELD + 1, "postings"),
+        (put(HELD, fields={"class_version": 3}), HELD + 1, "newer event"),
         (put(PAID, fields={"amount": 5}), OPENED, "content"),
         (appended("account.credits_purchased"), len(RECORDS) + 1, f"aggregate {SESSION_ID}"),
         (appended("account.opened"), len(RECORDS) + 1, f"aggregate {SESSION_ID}"),
@@ -149,6 +155,37 @@ def test_the_first_break_is_named(tamper: Tamper, position: int, kind: str) -> N
 
     assert (broken.value.position, broken.value.kind) == (position, kind)
     assert str(broken.value).startswith(f"position {position}: {kind}: expected ")
+
+
+@pytest.mark.parametrize("corrects", [0, -1, len(RECORDS) + 1, len(RECORDS) + 2])
+def test_a_correction_of_nothing_that_was_there_is_named(corrects: int) -> None:
+    account = replay_all(RECORDS)[TALE.account.id]
+    assert isinstance(account, Account)
+    account.correct(
+        correction_id=UUID(int=1),
+        added=Microcredits(5),
+        removed=NOTHING,
+        who="op",
+        why="x",
+        corrects_position=corrects,
+        at_ms=TALE.now_ms,
+    )
+    (event,) = account.collect_events()
+    records = [*RECORDS, encode(event, position=len(RECORDS) + 1)]
+
+    with pytest.raises(BrokenLedgerError, match=f"correction: expected of .*, found {corrects}"):
+        run(records)
+    facts = check_segment(
+        SegmentJob(
+            first=1,
+            load=lambda: b"".join(r.leaf + b"\n" for r in records),
+            heads=(),
+            keys=(),
+            check=check_signature,
+        )
+    )
+    assert facts.broken is not None
+    assert facts.broken[:2] == (len(records), "correction")
 
 
 def test_a_plausible_edit_is_found_by_the_next_signed_head() -> None:

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from adapters.store.fence import FencedError
 from adapters.store.lease import POLLS, TTL_MS, Lease, LeaseKeeper, Leases
 from adapters.store.postgres import PostgresRecorder
 from adapters.store.postgres_schema import LOCK_ORDER
-from adapters.store.postgres_writer import FencedError
 from tests.fakes.cluster import Cluster
 from tests.fakes.wire_cutter import wire_cutter
 

@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from adapters.keys import Ed25519Signer, check_signature
 from adapters.store import log as log_module
-from adapters.store.log import DamagedLogError, MerkleLog
+from adapters.store.log import DamagedLogError, MerkleLog, NewerLogError
+from adapters.store.sqlite import LedgerRecorder
 from domain.account import Account
-from domain.checkpoint import SignerKey, open_checkpoint
+from domain.checkpoint import SignerKey, open_checkpoint, open_head, split_note
+from domain.cosignature import cosignature, cosignatures
 from domain.ledger import Ledger
 from domain.merkle import EMPTY_ROOT, leaf_hash, verify_inclusion
 from tests.fakes.log import SIGNER_KEY
 from tests.fakes.stored_house import ledger_at, merkle_log
+from tests.fakes.witness import WITNESS, WITNESS_KEY
 
 AT_MS = 1_700_000_000_000
 # Throwaway: 32 bytes of 0x0a.
@@ -114,6 +119,28 @@ def test_a_damaged_ledger_does_not_start(tmp_path: Path, statement: str, message
         start(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("topic", "state", "message"),
+    [
+        ("account.later", b"{}", "position 10: unknown event 'account.later': written by a newer"),
+        (
+            "account.credits_reserved",
+            b'{"class_version":7}',
+            r"position 10: account\.credits_reserved in version 7: .* knows version 2",
+        ),
+    ],
+)
+def test_a_ledger_a_newer_release_wrote_to_does_not_start(
+    tmp_path: Path, topic: str, state: bytes, message: str
+) -> None:
+    signed_ledger(tmp_path)
+    with ledger_at(tmp_path) as (_, recorder):
+        recorder.insert_events([StoredEvent(UUID(int=99), 1, topic, state)])
+
+    with pytest.raises(NewerLogError, match=message):
+        start(tmp_path)
+
+
 def test_a_ledger_signed_with_another_key_does_not_start(tmp_path: Path) -> None:
     signed_ledger(tmp_path)
     key = SignerKey(name=SIGNER_KEY.name, public=OTHER.public)
@@ -162,3 +189,119 @@ async def test_a_position_the_log_does_not_have_is_not_proven(position: int) -> 
 
         with pytest.raises(ValueError, match="is not in a tree of 7"):
             await log.prove([position])
+
+
+def log_under(recorder: LedgerRecorder, *former: SignerKey) -> MerkleLog:
+    """The recorder's log as it goes on under another key."""
+    key = SignerKey(name=SIGNER_KEY.name, public=OTHER.public)
+    return MerkleLog(
+        recorder,
+        origin=key.name,
+        key=key,
+        sign=OTHER.sign,
+        check=check_signature,
+        former=former,
+    )
+
+
+async def test_a_log_that_changed_its_key_proves_under_the_key_it_names(tmp_path: Path) -> None:
+    signed_ledger(tmp_path)
+
+    with ledger_at(tmp_path) as (_, recorder):
+        evidence = await log_under(recorder, SIGNER_KEY).prove([3])
+
+    named = SignerKey.parse(evidence.signer)
+    assert named.public == OTHER.public
+    # The head was there, under the former key alone; now it has both signatures.
+    head = open_head(evidence.checkpoint, keys=[named, SIGNER_KEY], check=check_signature)
+    assert head.signers == (SIGNER_KEY, named)
+
+
+def test_a_head_kept_under_another_size_does_not_start(tmp_path: Path) -> None:
+    signed_ledger(tmp_path)
+    tamper(tmp_path, "UPDATE checkpoints SET size = 8")
+
+    with pytest.raises(DamagedLogError, match="the head kept for 8 events is over 9: edited"):
+        start(tmp_path)
+
+
+def test_a_head_that_was_exchanged_while_running_is_not_given_out() -> None:
+    with ledger_at() as (ledger, recorder):
+        log = merkle_log(recorder)
+        grow(ledger, log, 7)
+        first = log.checkpoint()[1]
+        grow(ledger, log, 1)
+        recorder.put_checkpoint(8, first)
+
+        with pytest.raises(DamagedLogError, match="the head kept for 8 events"):
+            log.checkpoint()
+
+
+def test_every_new_head_is_told_once() -> None:
+    told: list[int] = []
+    with ledger_at() as (ledger, recorder):
+        log = merkle_log(recorder)
+        log.when_signed(lambda: told.append(log.size))
+
+        for events in (3, 0, 2):
+            grow(ledger, log, events)
+            log.checkpoint()
+
+    assert told == [3, 5]
+
+
+def witnessed(log: MerkleLog) -> int:
+    """Have the newest head cosigned; its size."""
+    size, note = log.checkpoint()
+    body = split_note(note)[0]
+    log.cosign(size, [cosignature(body, WITNESS_KEY, WITNESS.sign, at_s=1)])
+    return size
+
+
+async def test_a_bill_is_proven_under_the_head_that_witnesses_saw() -> None:
+    with ledger_at() as (ledger, recorder):
+        log = merkle_log(recorder)
+        grow(ledger, log, 5)
+        witnessed(log)
+        grow(ledger, log, 5)
+
+        covered, later = await log.prove([2, 5]), await log.prove([2, 6])
+
+        assert (covered.size, later.size) == (5, 10)
+        assert covered.checkpoint == recorder.checkpoint(5) == await log.cosigned()
+        assert cosignatures(covered.checkpoint, witnesses=[WITNESS_KEY], check=check_signature)
+        # Whoever asks for the head gets the newest.
+        assert (await log.prove([])).size == 10
+
+
+async def test_what_witnesses_saw_is_known_after_a_start(tmp_path: Path) -> None:
+    with ledger_at(tmp_path) as (ledger, recorder):
+        log = merkle_log(recorder)
+        grow(ledger, log, 5)
+        witnessed(log)
+        grow(ledger, log, 5)
+        log.checkpoint()
+
+    with ledger_at(tmp_path) as (_, recorder):
+        assert await merkle_log(recorder).cosigned() == recorder.checkpoint(5)
+
+
+async def test_a_log_without_witnesses_has_no_such_head() -> None:
+    with ledger_at() as (ledger, recorder):
+        log = merkle_log(recorder)
+        grow(ledger, log, 5)
+        log.checkpoint()
+
+        assert await log.cosigned() is None
+
+
+async def test_a_witnesses_later_line_takes_the_place_of_its_earlier_one() -> None:
+    with ledger_at() as (ledger, recorder):
+        log = merkle_log(recorder)
+        grow(ledger, log, 5)
+        witnessed(log)
+        witnessed(log)
+
+        note = recorder.checkpoint(5) or ""
+
+    assert len(split_note(note)[1]) == 2

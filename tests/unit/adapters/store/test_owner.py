@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from eventsourcing.persistence import OperationalError
 
+from adapters.store import cache as cache_module
 from adapters.store import owner as owner_module
 from adapters.store.owner import LedgerOwner
 from adapters.store.sqlite import LedgerRecorder
@@ -388,7 +389,7 @@ async def test_a_command_that_only_reads_writes_nothing(place: Place) -> None:
 async def test_an_aggregate_that_was_forgotten_is_loaded_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owner_module, "CACHE_MAX", 1)
+    monkeypatch.setattr(cache_module, "CACHE_MAX", 1)
     await place.owner.run(opens(100))
     await place.owner.run(opens(5, wallet="0x" + "b" * 40))
 

@@ -12,8 +12,9 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
 
 from adapters.store import postgres_writer
-from adapters.store.postgres import NewerSchemaError, PostgresRecorder, postgres_environment
+from adapters.store.postgres import PostgresRecorder, postgres_environment
 from adapters.store.postgres_schema import FENCED
+from adapters.store.stored import NewerSchemaError
 from domain.account import Account
 from domain.ledger import Ledger
 from tests.fakes.cluster import Cluster

@@ -1,0 +1,76 @@
+"""What happens to a ledger, each as one command: all of it is stored, or nothing."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.account import Account
+from domain.ledger import Work
+from domain.money import Microcredits
+from domain.session import Order, Session
+
+
+def open_account(work: Work, *, wallet: str, at_ms: int) -> None:
+    work.add(Account.open(chain="evm", wallet=wallet, at_ms=at_ms))
+
+
+def purchase(work: Work, *, account_id: UUID, amount: int, payment_id: UUID, at_ms: int) -> None:
+    work.account(account_id).purchase(
+        Microcredits(amount), payment_id=payment_id, rail="cash", at_ms=at_ms
+    )
+
+
+def open_session(
+    work: Work, *, account_id: UUID, session_id: UUID, order: Order, at_ms: int
+) -> None:
+    work.account(account_id).reserve(
+        order.price, session_id=session_id, service=order.service, unit_id=session_id, at_ms=at_ms
+    )
+    session = Session.open(
+        order,
+        session_id=session_id,
+        account_id=account_id,
+        bundle_id=None,
+        request_hash="",
+        at_ms=at_ms,
+    )
+    work.add(session)
+
+
+def find_session(work: Work, *, session_id: UUID) -> Session:
+    return work.session(session_id)
+
+
+def speak(work: Work, *, session_id: UUID, total: int, at_ms: int) -> None:
+    work.session(session_id).speak(total, at_ms=at_ms)
+
+
+def resume(work: Work, *, session_id: UUID, at_ms: int) -> None:
+    work.session(session_id).resume(session_id, at_ms=at_ms)
+
+
+def pause(work: Work, *, session_id: UUID, at_ms: int) -> None:
+    work.session(session_id).pause(session_id, at_ms=at_ms)
+
+
+def extend(work: Work, *, session_id: UUID, quantity: int, at_ms: int) -> None:
+    session = work.session(session_id)
+    more = session.extend(
+        quantity=quantity, expires_at_ms=session.expires_at_ms, request_id="", at_ms=at_ms
+    )
+    work.account(session.account_id).reserve(
+        more,
+        session_id=session_id,
+        service=session.service,
+        unit_id=session_id,
+        at_ms=at_ms,
+    )
+
+
+def close_session(work: Work, *, session_id: UUID, at_ms: int) -> None:
+    session = work.session(session_id)
+    if session.is_open:
+        charged = session.close("ended", at_ms=at_ms)
+        work.account(session.account_id).settle(
+            session_id=session_id, service=session.service, charged=charged, at_ms=at_ms
+        )
