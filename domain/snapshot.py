@@ -35,7 +35,7 @@ class SnapshotStore(Protocol):
     Shape:  a snapshot is a stored event: whose, at which version, of which aggregate class (its
             topic), and the bytes of `take`.
     Errors: the library's persistence errors; nothing of the ledger depends on them.
-    Source: specs/ledger.md, section 13.
+    Source: specs/ledger.md, the batch writer.
     """
 
     def add_snapshots(self, snapshots: Sequence[StoredEvent]) -> None: ...

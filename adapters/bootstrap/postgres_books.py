@@ -71,6 +71,7 @@ def _open(url: str, keys: LogKeys, stack: AsyncExitStack | ExitStack, told: Told
         lost=lambda: log.info("ledger given away"),
     )
     stack.enter_context(closing(owner))
+    merkle.sign_while(lambda: owner.is_owner)
     trunk = stack.enter_context(closing(PostgresTrunk(url)))
 
     def grown(head: int) -> None:

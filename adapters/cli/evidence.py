@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +19,7 @@ from domain.breaks import BrokenHistoryError
 from domain.checkpoint import SignerKey, parse_keys, split_note
 from domain.merkle import MerkleTree, leaf_hash
 from domain.proofs import consistency_of, inclusion_of
-from domain.rotation import RotationError, open_rotation, outlived
+from domain.rotation import Rotation, RotationError, open_rotation, outlived
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -50,13 +50,21 @@ def read_rotations(paths: Sequence[Path]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def check_terms(path: Path, heads: Sequence[tuple[int, str]], keys: Sequence[SignerKey]) -> None:
+def opened_rotations(paths: Sequence[Path]) -> tuple[Rotation, ...]:
+    """The changes of key in these files, each signed by both its keys."""
+    return tuple(open_rotation(note, check=check_signature) for note in read_rotations(paths))
+
+
+def check_terms(
+    heads: Iterable[tuple[int, str]],
+    *,
+    keys: Sequence[SignerKey],
+    rotations: Sequence[Rotation],
+) -> None:
     """That no former key signed alone after its time; `BrokenHistoryError` at the first such head.
 
     The signatures themselves were checked.
     """
-    notes = read_rotations([path]) if path.is_file() else ()
-    rotations = [open_rotation(note, check=check_signature) for note in notes]
     for size, note in heads if rotations else ():
         lines = {(line.name, line.hint) for line in split_note(note)[1]}
         late = outlived(size, [key for key in keys if (key.name, key.hint) in lines], rotations)

@@ -110,7 +110,10 @@ def _verify(options: argparse.Namespace, recorder: LinedLog) -> int:
             progress=progress,
             run=in_processes if total >= PROCESSES_FROM else map,
         )
-    evidence.check_terms(options.data / ROTATIONS, recorder.checkpoints(), keys)
+    kept = [path for path in [options.data / ROTATIONS] if path.is_file()]
+    evidence.check_terms(
+        recorder.checkpoints(), keys=keys, rotations=evidence.opened_rotations(kept)
+    )
     console.print(
         f"[green]VERIFIED[/green] {found.events} events, {found.heads} signed heads, "
         f"{found.bills} bills recomputed, trial balance {found.total}"

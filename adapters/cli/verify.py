@@ -6,12 +6,13 @@ import argparse
 import sys
 import time
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
 
 from adapters.cli.bars import counted
-from adapters.cli.evidence import read_keys, read_rotations
+from adapters.cli.evidence import check_terms, opened_rotations, read_keys, read_rotations
 from adapters.keys import check_signature
 from adapters.store.archive import ZipArchive, in_processes, is_archive
 from domain.archive_audit import ArchiveVerdict, audit_archive
@@ -20,7 +21,7 @@ from domain.breaks import BrokenHistoryError
 from domain.checkpoint import CheckpointError, SignerKey, parse_checkpoint, split_note
 from domain.cosignature import Cosignature, WitnessKey, cosignatures
 from domain.money import Microcredits
-from domain.rotation import Rotation, follow, open_rotation, outlived
+from domain.rotation import Rotation, follow, outlived
 
 # Starting processes costs half a second; below this one is done before they are there.
 _PROCESSES_FROM = 4
@@ -63,10 +64,10 @@ def run(options: argparse.Namespace) -> int:
         given = read_keys(options.key) if options.key else ()
         keys = follow(notes, trusted=given, check=check_signature)
         witnesses = tuple(WitnessKey.parse(text) for text in options.witness)
+        rotations = opened_rotations(options.rotations)
         if is_archive(options.file):
-            _archive(options, keys, witnesses)
+            _archive(options, keys, witnesses, rotations)
         else:
-            rotations = tuple(open_rotation(note, check=check_signature) for note in notes)
             _bill(options, keys, witnesses, rotations)
     except (AuditError, BrokenHistoryError, CheckpointError, OSError, UnicodeError) as broken:
         print(f"NOT VERIFIED {broken}", file=sys.stderr)
@@ -107,22 +108,28 @@ def _bill(
 
 
 def _archive(
-    options: argparse.Namespace, keys: tuple[SignerKey, ...], witnesses: tuple[WitnessKey, ...]
+    options: argparse.Namespace,
+    keys: tuple[SignerKey, ...],
+    witnesses: tuple[WitnessKey, ...],
+    rotations: tuple[Rotation, ...],
 ) -> None:
     archive = ZipArchive(options.file)
     manifest = archive.manifest
+    keys_or_named = keys or manifest.signers
+    known_heads = [_known_head(path) for path in options.checkpoint]
     began = time.perf_counter()
     with counted("verifying", manifest.events, Console(stderr=True)) as progress:
         verdict = audit_archive(
             archive,
-            keys=keys or manifest.signers,
+            keys=keys_or_named,
             check=check_signature,
-            known_heads=[_known_head(path) for path in options.checkpoint],
+            known_heads=known_heads,
             witnesses=witnesses,
             run=in_processes if len(manifest.segments) >= _PROCESSES_FROM else map,
             progress=progress,
         )
     took_s = time.perf_counter() - began
+    check_terms(chain(archive.heads(), known_heads), keys=keys_or_named, rotations=rotations)
     _print_archive(verdict, took_s)
     _print_advice(keys)
 

@@ -62,6 +62,7 @@ class MerkleLog:
         self._recorder = recorder
         self._origin = origin
         self._told: list[Callable[[], None]] = []
+        self._signs: Callable[[], bool] = lambda: True
         self._key = key
         self._sign = sign
         self._lock = threading.Lock()
@@ -82,7 +83,7 @@ class MerkleLog:
             for record in records:
                 self._tree.append(leaf_hash(record.leaf))
             due = self._tree.size - self._signed_size >= CHECKPOINT_EVENTS
-        if due:
+        if due and self._signs():
             self.checkpoint()
 
     def checkpoint(self) -> tuple[int, str]:
@@ -107,6 +108,10 @@ class MerkleLog:
             for tell in tuple(self._told):
                 tell()
         return size, note
+
+    def sign_while(self, is_owner: Callable[[], bool]) -> None:
+        """Sign unasked only while this is so: of several processes one need do it."""
+        self._signs = is_owner
 
     def when_signed(self, tell: Callable[[], None]) -> None:
         """Call this after every new head, in the thread that signed it; it must not raise."""

@@ -17,9 +17,11 @@ T = TypeVar("T")
 class Books(Protocol):
     """Runs commands against the ledger, one at a time, each all or nothing.
 
-    Shape:  a command is a pure function over `Work`: ids and times are its closure, it may run
-            more than once, and what it returns comes back once its events are durable.
-    Errors: whatever the command raises; `BusyError` when the queue is full (nothing was done).
+    Shape:  a command is a value that may cross a process: a module-level function and its
+            arguments, ids and times among them. It may run more than once, and then changes
+            nothing and gives the first answer. What it returns comes back once it is durable.
+    Errors: whatever the command raises; `BusyError` when the queue is full (nothing was done);
+            `LedgerDownError` where it was not done or nobody can tell: ask the same again.
     Source: specs/billing.md; design of the batch writer in specs/ledger.md.
     """
 

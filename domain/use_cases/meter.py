@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from domain.errors import BusyError, MalformedError, SessionOverError
+from domain.errors import BusyError, LedgerDownError, MalformedError, SessionOverError
 from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.session import Session
@@ -17,6 +17,8 @@ from domain.switchboard import Line
 from domain.use_cases.close_session import settle_spent
 
 WARN_MS = (60_000, 10_000)
+# A clock that was not seen for so many heartbeats is taken for one that nobody watches.
+BEATS_MISSED_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,7 @@ class Meter:
         self._connection_id = connection_id
         self._spoken = session.used if session.tariff.unit == "character" else 0
         self._wake = asyncio.Event()
+        self._beaten_at_ms = 0
         # Whether the session's clock is to run for this connection.
         self._runs = False
 
@@ -124,9 +127,12 @@ class Meter:
     async def watch(self) -> AsyncGenerator[MeterNotice, None]:
         """Beat durably, warn before the end, settle at it; runs until the session is over.
 
-        A ledger that is busy is asked again; meanwhile what is known here counts.
+        A ledger that is busy or away is asked again; meanwhile what is known here counts. One that
+        stays away until others would stop the clock, or until the session is spent, ends the watch
+        with its `LedgerDownError`.
         """
         known = self._session
+        self._beaten_at_ms = self._gateway.clock.now_ms()
         warned_ms = self._left_ms(self._gateway.clock.now_ms()) + 1
         while True:
             await self._beat()
@@ -156,15 +162,27 @@ class Meter:
     async def _beat(self) -> None:
         try:
             await self.catch_up()
+        except LedgerDownError as down:
+            away_ms = self._gateway.clock.now_ms() - self._beaten_at_ms
+            if away_ms >= BEATS_MISSED_MAX * self._gateway.terms.heartbeat_ms:
+                raise
+            await self._wait(down.retry_after_ms)
         except BusyError as busy:
-            await self._gateway.clock.sleep_until(
-                self._gateway.clock.now_ms() + busy.retry_after_ms
-            )
+            await self._wait(busy.retry_after_ms)
+        else:
+            self._beaten_at_ms = self._gateway.clock.now_ms()
 
     async def _resume(self) -> None:
         """Start the clock again; where it cannot be, the next round sees why."""
-        with suppress(BusyError, SessionOverError):
+        try:
             await self.start()
+        except (BusyError, LedgerDownError) as later:
+            await self._wait(later.retry_after_ms)
+        except SessionOverError:
+            return
+
+    async def _wait(self, pause_ms: int) -> None:
+        await self._gateway.clock.sleep_until(self._gateway.clock.now_ms() + pause_ms)
 
     async def _settle(self) -> None:
         """Settle what is spent; an extension that came first is seen, and goes on."""

@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
 from domain.bundle import Bundle
-from domain.errors import ConflictingRequestError, GatewayError, NoCapacityError, SessionOverError
+from domain.errors import (
+    ConflictingRequestError,
+    GatewayError,
+    LedgerDownError,
+    NoCapacityError,
+    SessionOverError,
+)
 from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.ports.keys import SessionKey
@@ -123,16 +129,7 @@ async def _open(
         for session_id, request in zip(session_ids, requests, strict=True)
         if request.service == "webrtc"
     }
-    # Copies one after the other, so that a refused one leaves the names of the other alone.
-    async with gateway.turnstile.alone(session_ids[0]):
-        # Names first: a crash in between leaves a name without a session, which costs nobody.
-        known = await gateway.details.find(session_ids)
-        await gateway.details.put(details | known)
-        try:
-            sessions = await gateway.books.run(opening)
-        except GatewayError:
-            await gateway.details.delete([s for s in session_ids if s not in known])
-            raise
+    sessions = await _open_named(gateway, opening, details)
     return tuple(
         [
             await issue_ticket(
@@ -144,6 +141,26 @@ async def _open(
             for session, request in zip(sessions, requests, strict=True)
         ]
     )
+
+
+async def _open_named(
+    gateway: Gateway, opening: _Opening, details: dict[UUID, SessionDetails]
+) -> tuple[Session, ...]:
+    """Open the sessions with their names, which are gone again where nothing was opened."""
+    session_ids = opening.session_ids
+    # Copies one after the other, so that a refused one leaves the names of the other alone.
+    async with gateway.turnstile.alone(session_ids[0]):
+        # Names first: a crash in between leaves a name without a session, which costs nobody.
+        known = await gateway.details.find(session_ids)
+        await gateway.details.put(details | known)
+        try:
+            return await gateway.books.run(opening)
+        except LedgerDownError:
+            # Nobody knows whether the sessions are open.
+            raise
+        except GatewayError:
+            await gateway.details.delete([s for s in session_ids if s not in known])
+            raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from domain.ledger import Work
 from domain.payment import Payment
 from domain.ports.payments import Absent, Settled
 from domain.use_cases.close_session import settle_spent
+from domain.use_cases.meter import BEATS_MISSED_MAX
 from domain.use_cases.purchase_credits import (
     credit,
     finish_payment,
@@ -39,7 +40,7 @@ async def stop_orphaned_clocks(gateway: Gateway) -> int:
     for session_id in running:
         if gateway.switchboard.line(session_id) is not None:
             continue
-        stale_ms = gateway.clock.now_ms() - 3 * gateway.terms.heartbeat_ms
+        stale_ms = gateway.clock.now_ms() - BEATS_MISSED_MAX * gateway.terms.heartbeat_ms
         await gateway.books.run(partial(_recover, session_id=session_id, seen_before_ms=stale_ms))
     return len(running)
 

@@ -85,6 +85,7 @@ class SpeechSession:
         self._farewell: Farewell = Left()
         self._leaving = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._ended_at_ms: int | None = None
         self._meter: Meter | None = None
         self._role: _Role | None = None
         self._patience: Patience | None = None
@@ -92,8 +93,12 @@ class SpeechSession:
         self._parts: set[asyncio.Task[None]] = set()
 
     async def catch_up(self) -> None:
-        if self._meter is not None:
+        if self._meter is None:
+            return
+        if self._ended_at_ms is None:
             await self._meter.catch_up()
+        else:
+            await self._meter.stop(self._ended_at_ms)
 
     async def taken_over(self) -> None:
         self.leave(TakenOver())
@@ -107,6 +112,7 @@ class SpeechSession:
         """End the connection; the first reason given is the one that counts."""
         if not self._leaving.is_set():
             self._farewell = farewell
+            self._ended_at_ms = self._gateway.clock.now_ms()
             self._leaving.set()
 
     async def run(self, inbound: AsyncGenerator[Inbound, None]) -> Farewell:
@@ -279,13 +285,18 @@ class SpeechSession:
                 self.leave(notice)
 
     async def _stop(self) -> None:
-        """Stop the clock and record what was used; safe to repeat."""
+        """Stop the clock and record what was used; safe to repeat.
+
+        However long the ledger takes, the clock stops when the connection ended: waiting is free.
+        """
         clock = self._gateway.clock
-        until_ms = clock.now_ms() + _STOPPING_MS_MAX
+        if self._ended_at_ms is None:
+            self._ended_at_ms = clock.now_ms()
+        until_ms = self._ended_at_ms + _STOPPING_MS_MAX
         while not self._stopped.is_set() and clock.now_ms() < until_ms:
             try:
                 if self._meter is not None:
-                    await self._meter.stop()
+                    await self._meter.stop(self._ended_at_ms)
             except (BusyError, LedgerDownError) as later:
                 await clock.sleep_until(clock.now_ms() + later.retry_after_ms)
             else:

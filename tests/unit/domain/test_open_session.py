@@ -13,6 +13,7 @@ from domain.errors import (
     ConflictingRequestError,
     GatewayError,
     InsufficientCreditsError,
+    LedgerDownError,
     NoCapacityError,
     NotFoundError,
     SessionOverError,
@@ -64,6 +65,17 @@ async def refuses(house: House, kind: type[GatewayError], attempt: Awaitable[obj
         await attempt
     assert house.books.position == position
     assert house.details.kept == names
+
+
+async def test_names_are_kept_where_nobody_knows_what_was_opened(
+    house: House, account_id: UUID
+) -> None:
+    house.books.down = True
+
+    with pytest.raises(LedgerDownError):
+        await open_session(house.gateway, account_id, STT)
+
+    assert len(house.details.kept) == 1
 
 
 async def test_opening_reserves_the_full_price(house: House, account_id: UUID) -> None:

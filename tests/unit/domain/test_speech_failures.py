@@ -122,6 +122,60 @@ async def test_a_clock_that_cannot_be_stopped_does_not_hold_the_newer_connection
     assert isinstance(farewell.refusal, LedgerDownError)
 
 
+async def test_a_call_goes_on_while_the_ledger_is_away(house: House, ticket: Ticket) -> None:
+    peer = await listening(house, ticket)
+    house.books.down = True
+    await house.clock.advance(25_000)
+
+    house.books.down = False
+    await house.clock.advance(5_000)
+    await peer.hang_up()
+
+    assert await used_by(house, ticket) == 30_000
+
+
+async def test_a_call_ends_when_its_time_is_spent_and_the_ledger_is_away(house: House) -> None:
+    peer = await listening(house, await buy(house, "stt", 10_000))
+    house.books.down = True
+    await house.clock.advance(28_000)
+
+    farewell = await peer.task
+
+    assert isinstance(farewell, Rejected)
+    assert isinstance(farewell.refusal, LedgerDownError)
+
+
+async def test_the_time_it_takes_to_stop_the_clock_is_free(house: House, ticket: Ticket) -> None:
+    """B10: nobody pays for a ledger that is away."""
+    peer = await listening(house, ticket)
+    await house.clock.advance(3_000)
+    house.books.down = True
+    peer.session.leave(Left())
+    await house.clock.advance(4_000)
+
+    house.books.down = False
+    await house.clock.advance(4_000)
+    await peer.task
+
+    assert await used_by(house, ticket) == 3_000
+
+
+async def test_a_line_that_has_ended_catches_up_to_its_end(house: House, ticket: Ticket) -> None:
+    peer = await listening(house, ticket)
+    await house.clock.advance(3_000)
+    house.books.down = True
+    peer.session.leave(Left())
+    await settle()
+    await house.clock.advance(900)
+
+    house.books.down = False
+    await peer.session.catch_up()
+
+    assert await used_by(house, ticket) == 3_000
+    await house.clock.advance(5_000)
+    await peer.task
+
+
 async def test_the_first_reason_to_leave_counts(house: House, ticket: Ticket) -> None:
     peer = await listening(house, ticket)
 
@@ -180,7 +234,7 @@ async def test_a_ledger_that_cannot_be_written_ends_the_connection(
 ) -> None:
     peer = await listening(house, ticket)
     house.books.down = True
-    await house.clock.advance(12_000)
+    await house.clock.advance(42_000)
     house.books.down = False
 
     await house.clock.advance(20_000)

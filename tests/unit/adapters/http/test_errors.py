@@ -123,7 +123,6 @@ async def test_a_ledger_that_cannot_write_says_when_to_come_back(
 
     assert answer.status == 503
     assert int(answer.headers["Retry-After"]) >= 1
-    assert street.house.details.kept == {}
 
 
 async def raw_exchange(street: Street, sent: bytes) -> tuple[str, Any]:
