@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, LiteralString, TypeVar
-from uuid import UUID
 
 import psycopg
-from psycopg.rows import class_row, tuple_row
+from psycopg.rows import tuple_row
 
 from domain.errors import LedgerDownError
-from domain.ports.views import SessionRow, TransactionRow
 from domain.record import Record
 from projections.batches import BALANCES, HOUR, SESSIONS, over_arrays
 from projections.fold import Batch, Known, SessionState
-from projections.follow import Follower, MissingRecordsError
-from projections.lists import OperatorLists
+from projections.follow import MissingRecordsError
 from projections.rows import SCHEMA, SHAPE, TABLES, NoTablesError
 
 T = TypeVar("T")
@@ -30,16 +26,6 @@ _SHAPE: LiteralString = (
     "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s"
 )
 _POSITION: LiteralString = "SELECT position FROM position"
-_SESSIONS: LiteralString = (
-    "SELECT id::uuid, account_id::uuid, bundle_id::uuid, service, status, reserved, charged, "
-    "opened_at_ms, started_at_ms, ended_at_ms, expires_at_ms FROM sessions "
-    "WHERE account_id = %s AND status = COALESCE(%s::text, status) "
-    "ORDER BY position DESC LIMIT %s OFFSET %s"
-)
-_TRANSACTIONS: LiteralString = (
-    "SELECT position, kind, amount, balance_after, reference_id::uuid, service, description, "
-    "at_ms FROM transactions WHERE account_id = %s ORDER BY position DESC LIMIT %s OFFSET %s"
-)
 
 
 class PostgresTables:
@@ -104,32 +90,10 @@ class PostgresTables:
         self._writer.close()
         self._reader.close()
 
-    def transactions(
-        self, account_id: UUID, *, limit: int, offset: int
-    ) -> tuple[TransactionRow, ...]:
-        values = (str(account_id), limit, offset)
-        rows = self._reader.run(lambda c: c.execute(_TRANSACTIONS, values).fetchall())
-        return tuple(_transaction(account_id, row) for row in rows)
-
-    def sessions(
-        self, account_id: UUID, *, limit: int, offset: int, status: str | None
-    ) -> tuple[SessionRow, ...]:
-        values = (str(account_id), status, limit, offset)
-
-        def read(connection: Connection) -> list[SessionRow]:
-            with connection.cursor(row_factory=class_row(SessionRow)) as cursor:
-                return cursor.execute(_SESSIONS, values).fetchall()
-
-        return tuple(self._reader.run(read))
-
     def select(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """Rows of a statement with `?` for each value."""
         marked = statement.replace("?", "%s").encode()
         return self._reader.run(lambda c: c.execute(marked, values).fetchall())
-
-    def ids(self, statement: LiteralString, values: Sequence[object] = ()) -> tuple[UUID, ...]:
-        rows = self._reader.run(lambda c: c.execute(statement, values).fetchall())
-        return tuple(UUID(row[0]) for row in rows)
 
 
 class _Line:
@@ -173,43 +137,6 @@ class _Line:
             f"SET synchronous_commit = off; SET search_path = {self._schema}".encode()
         )
         return connection
-
-
-class PostgresViews(OperatorLists):
-    """Implements `Views` over the tables and the position they follow."""
-
-    def __init__(self, tables: PostgresTables, follower: Follower) -> None:
-        super().__init__(tables.select)
-        self._tables = tables
-        self._follower = follower
-
-    async def caught_up(self, position: int) -> None:
-        await self._follower.caught_up(position)
-
-    async def transactions(
-        self, account_id: UUID, *, limit: int, offset: int
-    ) -> tuple[TransactionRow, ...]:
-        return await asyncio.to_thread(
-            self._tables.transactions, account_id, limit=limit, offset=offset
-        )
-
-    async def sessions(
-        self, account_id: UUID, *, limit: int, offset: int, status: str | None
-    ) -> tuple[SessionRow, ...]:
-        return await asyncio.to_thread(
-            self._tables.sessions, account_id, limit=limit, offset=offset, status=status
-        )
-
-    async def sessions_running(self) -> tuple[UUID, ...]:
-        statement = "SELECT id FROM sessions WHERE status = 'active' AND running = 1"
-        return await asyncio.to_thread(self._tables.ids, statement)
-
-    async def sessions_due(self, at_ms: int) -> tuple[UUID, ...]:
-        statement = "SELECT id FROM sessions WHERE status = 'active' AND expires_at_ms <= %s"
-        return await asyncio.to_thread(self._tables.ids, statement, (at_ms,))
-
-    async def payments_unfinished(self) -> tuple[UUID, ...]:
-        return await asyncio.to_thread(self._tables.ids, "SELECT id FROM payments")
 
 
 def _create(connection: Connection, schema: str, lock: tuple[int]) -> None:
@@ -261,18 +188,3 @@ def _create_tables(connection: Connection) -> None:
 def _position(connection: Connection) -> int:
     row = connection.execute(_POSITION).fetchone()
     return 0 if row is None else int(row[0])
-
-
-def _transaction(account_id: UUID, row: tuple[Any, ...]) -> TransactionRow:
-    position, kind, amount, balance_after, reference_id, service, description, at_ms = row
-    return TransactionRow(
-        # One event makes one row, so its place in the log is its name.
-        id=UUID(int=(account_id.int & ~0xFFFF_FFFF_FFFF) | position),
-        kind=kind,
-        amount=amount,
-        balance_after=balance_after,
-        reference_id=reference_id,
-        service=service,
-        description=description,
-        at_ms=at_ms,
-    )

@@ -23,7 +23,8 @@ from domain.ports.books import Books as RunsCommands
 from domain.record import Record
 from domain.switchboard import NoTrunk
 from projections.follow import Follower
-from projections.sqlite import SqliteTables, SqliteViews
+from projections.sqlite import SqliteTables
+from projections.views import StoredViews
 
 HEAD_MS = 60_000
 
@@ -82,7 +83,7 @@ def _open_folder(data: Path, keys: LogKeys, stack: AsyncExitStack | ExitStack) -
     details = stack.enter_context(closing(SqliteDetails(data / "private.db")))
     return Books(
         owner=owner,
-        views=SqliteViews(tables, follower),
+        views=StoredViews(tables, follower),
         details=details,
         log=merkle,
         merkle=merkle,

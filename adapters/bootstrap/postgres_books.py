@@ -26,7 +26,8 @@ from domain.errors import GatewayError, LedgerDownError
 from domain.ledger import Ledger
 from domain.record import Record
 from projections.follow import Follower
-from projections.postgres import PostgresTables, PostgresViews
+from projections.postgres import PostgresTables
+from projections.views import StoredViews
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,7 @@ def _open(url: str, keys: LogKeys, stack: AsyncExitStack | ExitStack, told: Told
     details = stack.enter_context(closing(PostgresDetails(url)))
     return Books(
         owner=owner,
-        views=PostgresViews(tables, follower),
+        views=StoredViews(tables, follower),
         details=details,
         log=FollowedLog(merkle, feed, head=lambda: ledger.position),
         merkle=merkle,

@@ -15,12 +15,13 @@ from domain.record import Record
 from projections.follow import Follower, Tables
 from projections.rebuild import RebuildError, rebuild_sqlite
 from projections.rows import NoTablesError
-from projections.sqlite import SqliteTables, SqliteViews
+from projections.sqlite import SqliteTables
+from projections.views import Selectable, StoredViews
 
 __all__ = ["ListsAsTheyAre", "NoTablesError", "RebuildError", "rebuild", "stored_lists"]
 
 
-class ClosingTables(Tables, Protocol):
+class ClosingTables(Tables, Selectable, Protocol):
     """Tables of whichever store."""
 
     def close(self) -> None: ...
@@ -41,23 +42,21 @@ def stored_lists(data: Path, database: str) -> Iterator[ListsAsTheyAre]:
     `NoTablesError` where there are none.
     """
     with ExitStack() as stack:
-        tables, views_over = _tables(data, database)
+        tables = _tables(data, database)
         stack.enter_context(closing(tables))
         position = tables.position
         # It has seen everything it is asked to see, and so writes nothing.
         follower = Follower(tables, read=lambda _after, _limit: (), head=position)
         stack.enter_context(closing(follower))
-        yield ListsAsTheyAre(views=views_over(follower), position=position)
+        yield ListsAsTheyAre(views=StoredViews(tables, follower), position=position)
 
 
-def _tables(data: Path, database: str) -> tuple[ClosingTables, Callable[[Follower], Views]]:
+def _tables(data: Path, database: str) -> ClosingTables:
     if not database:
-        in_file = SqliteTables(data / "views.db", read_only=True)
-        return in_file, lambda follower: SqliteViews(in_file, follower)
-    from projections.postgres import PostgresTables, PostgresViews  # noqa: PLC0415 (an extra)
+        return SqliteTables(data / "views.db", read_only=True)
+    from projections.postgres import PostgresTables  # noqa: PLC0415 (an extra)
 
-    in_database = PostgresTables(database, read_only=True)
-    return in_database, lambda follower: PostgresViews(in_database, follower)
+    return PostgresTables(database, read_only=True)
 
 
 def rebuild(data: Path, database: str, recorder: StoredLog, progress: Callable[[int], None]) -> int:

@@ -34,7 +34,8 @@ from domain.use_cases.close_session import end_session
 from domain.use_cases.open_session import SessionRequest, open_session
 from domain.use_cases.publish_prices import publish_prices
 from projections.follow import Follower
-from projections.sqlite import SqliteTables, SqliteViews
+from projections.sqlite import SqliteTables
+from projections.views import StoredViews
 from tests.contract.golden import read_catalogue
 from tests.fakes.stored_house import ledger_at, stored_house
 from tests.fixtures.make import FIXTURES, remembered
@@ -218,7 +219,7 @@ def needed(aggregate: LedgerAggregate | None) -> LedgerAggregate:
 
 async def test_its_lists_are_rebuilt(store: Path, ledger: Ledger) -> None:
     with closing(SqliteTables(":memory:")) as tables, closing(follower_of(ledger, tables)) as at:
-        views = SqliteViews(tables, at)
+        views = StoredViews(tables, at)
         await views.caught_up(ledger.position)
         for aggregate_id, recorded in known(store, "aggregates.json").items():
             if recorded["aggregate"] != "account":

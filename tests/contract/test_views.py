@@ -16,8 +16,9 @@ from domain.ports.views import SessionRow, TransactionRow, Views
 from domain.postings import TrialBalance
 from domain.record import Record
 from projections.follow import Follower
-from projections.postgres import PostgresTables, PostgresViews
-from projections.sqlite import SqliteTables, SqliteViews
+from projections.postgres import PostgresTables
+from projections.sqlite import SqliteTables
+from projections.views import StoredViews
 from tests.fakes.past import Past
 from tests.fakes.views import MemoryViews
 from tests.strategies import START_MS
@@ -58,11 +59,7 @@ class TableShelf:
         )
         stack.enter_context(closing(tables))
         stack.enter_context(closing(self._follower))
-        self.views: Views = (
-            SqliteViews(tables, self._follower)
-            if isinstance(tables, SqliteTables)
-            else PostgresViews(tables, self._follower)
-        )
+        self.views: Views = StoredViews(tables, self._follower)
 
     async def put(self, records: Sequence[Record]) -> None:
         self._log.extend(records)

@@ -17,7 +17,8 @@ from domain.gateway import Gateway, Terms
 from domain.ledger import Ledger
 from domain.record import Record
 from projections.follow import Follower
-from projections.sqlite import SqliteTables, SqliteViews
+from projections.sqlite import SqliteTables
+from projections.views import StoredViews
 from tests.fakes.gateway import House
 from tests.fakes.log import SIGNER, SIGNER_KEY
 
@@ -93,7 +94,7 @@ def stored_house(
         gateway = replace(
             house.gateway,
             books=owner,
-            views=SqliteViews(tables, follower),
+            views=StoredViews(tables, follower),
             log=log,
             details=details,
             # Random, since another house may go on with the same files.

@@ -19,7 +19,8 @@ from domain.record import Record
 from domain.snapshot import SnapshotStore, take
 from domain.use_cases.purchase_credits import Purchases
 from projections.follow import Follower
-from projections.sqlite import SqliteTables, SqliteViews
+from projections.sqlite import SqliteTables
+from projections.views import StoredViews
 from tests.fakes.stepped import SteppedOwner
 from tests.fakes.stored import MAPPER
 from tests.fakes.stored_house import merkle_log
@@ -185,7 +186,7 @@ class Process:
         )
         self.books = WitnessedBooks(self.owner, onlooker)
         self.gateway = replace(
-            world, books=self.books, views=SqliteViews(tables, self.follower), log=self.log
+            world, books=self.books, views=StoredViews(tables, self.follower), log=self.log
         )
         self.purchases = Purchases(self.gateway)
 
@@ -193,7 +194,7 @@ class Process:
         """Begin to follow again, where the lists stand."""
         self.follower.close()
         self.follower = self._follower(self._onlooker)
-        self.gateway = replace(self.gateway, views=SqliteViews(self.tables, self.follower))
+        self.gateway = replace(self.gateway, views=StoredViews(self.tables, self.follower))
         self.purchases = Purchases(self.gateway)
 
     def die(self) -> None:

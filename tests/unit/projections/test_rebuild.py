@@ -13,10 +13,11 @@ import pytest
 
 from domain.record import Record
 from projections.follow import Follower
-from projections.postgres import PostgresTables, PostgresViews
+from projections.postgres import PostgresTables
 from projections.rebuild import RebuildError, rebuild_sqlite
 from projections.rebuild_postgres import rebuild_postgres
 from projections.sqlite import SqliteTables
+from projections.views import StoredViews
 from tests.fakes.past import Past
 
 PAST = Past(seed=11)
@@ -114,7 +115,7 @@ def test_wrong_rows_in_a_database_are_replaced_and_followers_go_on(database: str
 
     with closing(PostgresTables(database)) as tables:
         follower = Follower(tables, read=logged, head=200)
-        views = PostgresViews(tables, follower)
+        views = StoredViews(tables, follower)
         with closing(follower):
             asyncio.run(views.caught_up(200))
             with psycopg.connect(database, autocommit=True) as connection:

@@ -21,7 +21,8 @@ from domain.use_cases.open_session import SessionRequest, open_bundle, open_sess
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.purchase_credits import Purchases
 from projections.rows import TABLES
-from projections.sqlite import SqliteTables, SqliteViews
+from projections.sqlite import SqliteTables
+from projections.views import StoredViews
 from tests.fakes.bills import Tale
 from tests.fakes.stored_house import StoredHouse, stored_house
 
@@ -144,9 +145,9 @@ async def pays(stored: StoredHouse, number: int = 1) -> None:
     await Purchases(stored.gateway).take(rail, proof, purchase)
 
 
-async def views(stored: StoredHouse) -> SqliteViews:
+async def views(stored: StoredHouse) -> StoredViews:
     found = stored.gateway.views
-    assert isinstance(found, SqliteViews)
+    assert isinstance(found, StoredViews)
     await found.caught_up(stored.owner.position)
     return found
 
