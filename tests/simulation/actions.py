@@ -273,6 +273,10 @@ class Actions:
                     await settle_session(self._gateway, wire.meter.session_id, reason="spent")
                     life.leave(now_ms)
                     life.wire = None
+                elif wire.meter._runs and not wire.meter._session.is_running:
+                    # A newer connection stopped it and never came to be; what it missed is free.
+                    life.slack_ms += now_ms - life.beaten_ms
+                    await wire.meter.start()
                 life.beaten_ms = now_ms
             except GatewayError as refusal:
                 self._world.note(f"heartbeat: {refusal.code}")
