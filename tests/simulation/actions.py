@@ -182,6 +182,7 @@ class Actions:
         meter.spend(count)
         life.spoken += count
         await life.wire.catch_up()
+        life.told = life.spoken
         if not meter._session.is_open:
             # Ended before it was told of: nobody pays for what was spoken after the end.
             life.spoken_slack += count
@@ -275,7 +276,7 @@ class Actions:
                     life.wire = None
                 elif wire.meter._runs and not wire.meter._session.is_running:
                     # A newer connection stopped it and never came to be; what it missed is free.
-                    life.slack_ms += now_ms - life.beaten_ms
+                    life.slack_ms += max(0, now_ms - life.beaten_ms)
                     await wire.meter.start()
                 life.beaten_ms = now_ms
             except GatewayError as refusal:

@@ -47,6 +47,7 @@ class Life:
     """What one session went through, as its customer with a stopwatch would have it.
 
     `slack_ms` is what a crash may give the customer for nothing: time since the last heartbeat.
+    `told` is how much of what was `spoken` the ledger has confirmed.
     `bent_ms` is how far the gateway's clock was set back meanwhile: stopwatches differ by it.
     """
 
@@ -59,6 +60,7 @@ class Life:
     slack_ms: int = 0
     bent_ms: int = 0
     spoken: int = 0
+    told: int = 0
     spoken_slack: int = 0
     is_busy: bool = False
 
@@ -76,6 +78,7 @@ class Life:
             await self.wire.catch_up()
         except (BusyError, LedgerDownError):
             return False
+        self.told = self.spoken
         self.wire = None
         return True
 
@@ -93,7 +96,7 @@ class Life:
         told = f"5: {session}, {self}"
         if session.service == "tts":
             assert session.used <= min(self.spoken, session.quantity), told
-            assert session.used >= min(self.spoken - self.spoken_slack, session.quantity), told
+            assert session.used >= min(self.told - self.spoken_slack, session.quantity), told
             return
         end_ms = session.expires_at_ms
         if session.closed_at_ms is not None:
