@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from adapters.config import ConfigError
+from adapters.recursion import keep_recursion_shallow
 
 _SWITCH_S = 0.001
 COMMANDS = ("serve", "demo", "models", "ledger", "verify", "correct", "log", "witness")
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(wanted)
     # Engines hold the interpreter in long stretches; the event loop wants it back within a ms.
     sys.setswitchinterval(_SWITCH_S)
+    keep_recursion_shallow()
     try:
         return int(options.run(options))
     except ConfigError as problems:

@@ -9,25 +9,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from adapters.environ import ConfigError, Reader
-from adapters.sfu.rooms import signer_of
+from adapters.http.gate import RATE_MAX
+from adapters.http.origin import Network, networks_of
+from adapters.room_settings import RoomSettings, read_rooms
 from domain.cosignature import WitnessKey
 
 PREFIX = "PAYPHONE_"
 HUB = "https://huggingface.co"
 FACILITATOR = "https://x402.org/facilitator"
-ROOM_SERVERS = ("dtelecom", "livekit")
 NETWORKS = ("base", "base-sepolia")
 DENOISE = ("analysis", "on", "off")
 LEVELS = ("debug", "info", "warning", "error")
-_LIVEKIT_SECRET_BYTES_MIN = 32
 
-# Throwaway: the Ed25519 pair of the seed 00 01 02 ... 1f. Published here, it protects nothing.
-SANDBOX_ROOMS_KEY = "FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF"
-SANDBOX_ROOMS_SECRET = "1thX6LZfHDZZKUs92febYZhYRcXddmzfzF2NvTkPNE"  # noqa: S105 (throwaway, refused outside the sandbox)
-SANDBOX_ROOMS_WS_URL = "ws://127.0.0.1:7880"
-_THROWAWAY = (SANDBOX_ROOMS_KEY, SANDBOX_ROOMS_SECRET, "devkey", "secret")
-
-__all__ = ["ConfigError", "Settings"]
+__all__ = ["ConfigError", "RoomSettings", "Settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +29,8 @@ class HttpSettings:
     """Where to listen (port 0: the system chooses) and what the world calls us.
 
     An empty URL means the address we listen on; `stt` and `tts` then are that too. No URL ends in
-    a slash.
+    a slash. `trusted_proxies` are believed about who asks; `ip_rate_max` is requests a second that
+    nobody signed for, an address.
     """
 
     host: str
@@ -43,6 +38,8 @@ class HttpSettings:
     public_url: str
     stt_url: str
     tts_url: str
+    trusted_proxies: tuple[Network, ...] = ()
+    ip_rate_max: int = RATE_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +58,6 @@ class X402Settings:
     network: str
     facilitator_url: str
     rpc_url: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomSettings:
-    """`kind` is `dtelecom` or `livekit`; `ws_url` is `wss://host`, no path."""
-
-    kind: str
-    key: str
-    secret: str = field(repr=False)
-    ws_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +125,7 @@ class Settings:
                 ),
             ),
             x402=_x402(reader, sandbox=sandbox),
-            rooms=_rooms(reader, sandbox=sandbox),
+            rooms=read_rooms(reader, sandbox=sandbox),
             terms=_terms(reader),
             speech=_speech(reader),
             log=LogSettings(
@@ -170,7 +157,23 @@ def _http(reader: Reader) -> HttpSettings:
         public_url=reader.url("PAYPHONE_PUBLIC_URL", schemes=web),
         stt_url=reader.url("PAYPHONE_STT_URL", schemes=web, path=False),
         tts_url=reader.url("PAYPHONE_TTS_URL", schemes=web, path=False),
+        trusted_proxies=_proxies(reader),
+        ip_rate_max=reader.count("PAYPHONE_IP_RATE_MAX", least=1, most=1_000_000, default=RATE_MAX),
     )
+
+
+def _proxies(reader: Reader) -> tuple[Network, ...]:
+    """Everybody is no proxy: anybody could then write where they come from."""
+    name = "PAYPHONE_TRUSTED_PROXIES"
+    expected = "addresses or networks (192.0.2.0/24), separated by commas, not everybody's"
+    try:
+        networks = networks_of(reader.text(name))
+    except ValueError:
+        reader.problem(name, expected)
+        return ()
+    if any(network.prefixlen == 0 for network in networks):
+        reader.problem(name, expected)
+    return networks
 
 
 def _x402(reader: Reader, *, sandbox: bool) -> X402Settings | None:
@@ -195,56 +198,6 @@ def _x402(reader: Reader, *, sandbox: bool) -> X402Settings | None:
             "PAYPHONE_BASE_RPC_URL", "a node's JSON-RPC URL: credit is given on what the chain says"
         )
     return X402Settings(pay_to=pay_to, network=network, facilitator_url=facilitator, rpc_url=rpc)
-
-
-def _rooms(reader: Reader, *, sandbox: bool) -> RoomSettings | None:
-    kind = reader.choice("PAYPHONE_ROOMS", ROOM_SERVERS, default="dtelecom")
-    key = reader.text("PAYPHONE_ROOMS_KEY")
-    secret = reader.text("PAYPHONE_ROOMS_SECRET", secret=True)
-    ws_url = reader.url("PAYPHONE_ROOMS_WS_URL", schemes=("wss", "ws"), path=False)
-    given = {
-        "PAYPHONE_ROOMS_KEY": key,
-        "PAYPHONE_ROOMS_SECRET": secret,
-        "PAYPHONE_ROOMS_WS_URL": ws_url,
-    }
-    if sandbox and kind == "dtelecom" and not (key or secret):
-        return RoomSettings(
-            kind=kind,
-            key=SANDBOX_ROOMS_KEY,
-            secret=SANDBOX_ROOMS_SECRET,
-            ws_url=ws_url or SANDBOX_ROOMS_WS_URL,
-        )
-    if not any(given.values()):
-        return None
-    for name, value in given.items():
-        if not value:
-            reader.missing(name, "a value, since rooms are configured")
-    rooms = RoomSettings(kind=kind, key=key, secret=secret, ws_url=ws_url)
-    if key and secret:
-        _check_room_keys(reader, rooms, sandbox=sandbox)
-    return rooms
-
-
-def _check_room_keys(reader: Reader, rooms: RoomSettings, *, sandbox: bool) -> None:
-    if rooms.kind == "dtelecom":
-        try:
-            signer_of(rooms.key, rooms.secret)
-        except ValueError:
-            reader.problem(
-                "PAYPHONE_ROOMS_SECRET", "the base58 secret that belongs to PAYPHONE_ROOMS_KEY"
-            )
-    if sandbox:
-        return
-    for name, value in (
-        ("PAYPHONE_ROOMS_KEY", rooms.key),
-        ("PAYPHONE_ROOMS_SECRET", rooms.secret),
-    ):
-        if value in _THROWAWAY:
-            reader.problem(name, "a key of your own, not a published throwaway")
-    if rooms.kind == "livekit" and len(rooms.secret.encode()) < _LIVEKIT_SECRET_BYTES_MIN:
-        reader.problem(
-            "PAYPHONE_ROOMS_SECRET", f"at least {_LIVEKIT_SECRET_BYTES_MIN} bytes, for HS256"
-        )
 
 
 def _witnesses(reader: Reader) -> tuple[WitnessSettings, ...]:

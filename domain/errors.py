@@ -13,6 +13,9 @@ GatewayError                        code, facts; the caller can act
 ├── UnauthenticatedError            reason
 ├── ConcurrencyLimitError           limit
 ├── RateLimitError                  limit, retry_after_ms
+├── KeyScopeError                   service, services
+├── KeyCapError                     cap, needed, left
+├── TooManyKeysError                limit
 ├── NoCapacityError                 service, retry_after_ms
 ├── BusyError                       retry_after_ms
 ├── LedgerDownError                 retry_after_ms
@@ -181,6 +184,45 @@ class RateLimitError(GatewayError):
 
     def __str__(self) -> str:
         return f"Rate limit exceeded ({self.limit} requests per second); slow down"
+
+
+@dataclass(eq=False)
+class KeyScopeError(GatewayError):
+    """The API key was not issued for this; `services` are those it was issued for."""
+
+    code = "key_scope"
+    service: str
+    services: str
+
+    def __str__(self) -> str:
+        return f"This API key is not for {self.service}; it is for {self.services}"
+
+
+@dataclass(eq=False)
+class KeyCapError(GatewayError):
+    """The API key may not spend so much: its cap of the UTC `day`, or in `total`."""
+
+    code = "key_cap"
+    cap: str
+    needed: Microcredits
+    left: Microcredits
+
+    def __str__(self) -> str:
+        return (
+            f"This API key may spend {self.left.value} more microcredits by its {self.cap} cap, "
+            f"and {self.needed.value} are needed"
+        )
+
+
+@dataclass(eq=False)
+class TooManyKeysError(GatewayError):
+    """The wallet has as many working API keys as it may have; revoke one first."""
+
+    code = "too_many_keys"
+    limit: int
+
+    def __str__(self) -> str:
+        return f"There are {self.limit} working API keys already; revoke one first"
 
 
 @dataclass(eq=False)

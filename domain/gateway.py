@@ -13,6 +13,7 @@ from domain.ports.keys import SessionKeys
 from domain.ports.log import TransparencyLog
 from domain.ports.payments import PaymentRail
 from domain.ports.private import PrivateDetails
+from domain.ports.room_events import NoRoomLog, RoomLog
 from domain.ports.rooms import Rooms
 from domain.ports.speech import Synthesizer, Transcriber
 from domain.ports.views import Views
@@ -58,3 +59,4 @@ class Gateway:
     tts_url: str
     new_id: Callable[[], UUID]
     turnstile: Turnstile = field(default_factory=Turnstile)
+    room_log: RoomLog = field(default_factory=NoRoomLog)

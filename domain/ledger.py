@@ -14,6 +14,7 @@ from eventsourcing.utils import Environment, EnvType
 
 from domain.account import Account
 from domain.aggregate import LedgerAggregate
+from domain.api_key import ApiKey, KeyRing
 from domain.bundle import Bundle
 from domain.errors import NotFoundError
 from domain.mapper import DERIVED_FIELDS, EventMapper, UnknownEventError
@@ -33,7 +34,7 @@ __all__ = [
     "project",
 ]
 
-AGGREGATES = (Account, Bundle, Payment, PublishedPriceBook, Session)
+AGGREGATES = (Account, ApiKey, Bundle, KeyRing, Payment, PublishedPriceBook, Session)
 _A = TypeVar("_A", bound=LedgerAggregate)
 
 
@@ -150,6 +151,9 @@ class Work:
 
     def payment(self, payment_id: UUID) -> Payment:
         return self._need(Payment, payment_id)
+
+    def api_key(self, key_id: UUID) -> ApiKey:
+        return self._need(ApiKey, key_id)
 
     def find(self, kind: type[_A], aggregate_id: UUID) -> _A | None:
         """The aggregate of this kind with this id, or None."""

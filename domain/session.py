@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,7 +11,12 @@ from eventsourcing.domain import AggregateCreated, event
 from domain.aggregate import LedgerAggregate, LedgerEvent, instant
 from domain.errors import ConflictingRequestError, SessionOverError
 from domain.money import NOTHING, Microcredits
+from domain.presence import Stay
 from domain.pricing import Tariff
+
+# What no hash begins with.
+_BY_KEY = "key:"
+_ID_LENGTH = 36
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,11 @@ class Order:
     @property
     def price(self) -> Microcredits:
         return self.tariff.price(self.quantity)
+
+
+def hash_by_key(request_hash: str, api_key_id: UUID | None) -> str:
+    """The fingerprint of a request, which begins with the API key that made it, if one did."""
+    return request_hash if api_key_id is None else f"{_BY_KEY}{api_key_id}:{request_hash}"
 
 
 class Session(LedgerAggregate):
@@ -158,6 +169,13 @@ class Session(LedgerAggregate):
         return not self.is_open
 
     @property
+    def api_key_id(self) -> UUID | None:
+        """The API key that opened it, if one did."""
+        if not self.request_hash.startswith(_BY_KEY):
+            return None
+        return UUID(self.request_hash.removeprefix(_BY_KEY)[:_ID_LENGTH])
+
+    @property
     def is_running(self) -> bool:
         return self.running_since_ms is not None
 
@@ -212,6 +230,14 @@ class Session(LedgerAggregate):
         if self.is_running:
             at_ms = self.observed_at_ms
             self._clock_paused(used_ms=self.used_at(at_ms), at_ms=at_ms)
+
+    def attend(self, stays: Iterable[Stay]) -> None:
+        """Run the clock over time that others measured; disjoint, in order, until it is spent."""
+        for stay in stays:
+            if self.is_spent(stay.from_ms):
+                return
+            self.resume(stay.connection_id, at_ms=stay.from_ms)
+            self.pause(stay.connection_id, at_ms=stay.to_ms)
 
     def speak(self, used_characters: int, *, at_ms: int) -> None:
         """Note the characters spoken so far, in all; smaller or equal totals change nothing."""

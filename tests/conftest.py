@@ -6,6 +6,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from adapters.recursion import keep_recursion_shallow
 from tests.fakes.cluster import database, server
 
 __all__ = ["database", "server"]
@@ -17,3 +18,6 @@ settings.register_profile("local", _PATIENT, max_examples=100, stateful_step_cou
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True)
 settings.register_profile("long", _PATIENT, max_examples=2_000, stateful_step_count=80)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "local"))
+
+# As the program does when it starts.
+keep_recursion_shallow()

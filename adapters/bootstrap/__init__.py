@@ -18,22 +18,25 @@ from adapters.bootstrap.log_parts import ask_witnesses, log_of_site, rotate_key
 from adapters.bootstrap.money import Money, Sandbox, open_money
 from adapters.bootstrap.parts import Books, Told
 from adapters.bootstrap.problems import CannotStartError
+from adapters.bootstrap.room_events import open_room_events
+from adapters.bootstrap.rooms import open_rooms
 from adapters.bootstrap.speech import model_store, open_speech
 from adapters.clock import SystemClock
 from adapters.config import Settings
 from adapters.http.app import application
+from adapters.http.gate import Gate
+from adapters.http.origin import Origins
 from adapters.http.server import Runner
 from adapters.http.site import Part, SiteInfo
 from adapters.keys import Ed25519SessionKeys, KeyFileError, load_or_create_seed
 from adapters.sandbox.faults import Faults
-from adapters.sfu.rooms import DTelecomRooms, LiveKitRooms, NoRooms
+from adapters.sfu.receiver import Receiver
 from adapters.speech.websocket import Streams
 from adapters.store.exclusive import FolderInUseError
 from adapters.store.log import DamagedLogError
 from domain.errors import GatewayError
 from domain.gateway import Gateway, Terms
 from domain.ledger import Work
-from domain.ports.rooms import Rooms
 from domain.pricing import DEFAULT_PRICE_BOOK
 from domain.record import Record
 from domain.switchboard import Switchboard
@@ -95,10 +98,12 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
         switchboard.join(books.trunk)
         books.attach(switchboard)
         ears, mouth = open_speech(settings, stack)
+        rooms = await open_rooms(settings.rooms, url, clock, stack)
         gateway = Gateway(
             books=books.owner,
             views=books.views,
             details=books.details,
+            room_log=books.room_log,
             log=books.log,
             clock=clock,
             keys=Ed25519SessionKeys(
@@ -106,7 +111,7 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
                 issuer=books.keys.key.name,
             ),
             rails=(money.rail,),
-            rooms=_rooms(settings, url),
+            rooms=rooms.rooms,
             transcriber=ears,
             synthesizer=mouth,
             switchboard=switchboard,
@@ -120,7 +125,8 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
         if books.is_alone:
             await recover_clocks(gateway)
         await asyncio.gather(ears.start(), mouth.start())
-        await _listen(gateway, books, money, url, settings, listener, stack)
+        receiver = open_room_events(settings.rooms, rooms.keys, gateway, books, stack)
+        await _listen(gateway, books, money, url, settings, listener, stack, receiver)
         yield Site(
             url=url,
             gateway=gateway,
@@ -148,20 +154,6 @@ def _hear(switchboard: Switchboard, records: Sequence[Record]) -> None:
         switchboard.heard(record)
 
 
-def _rooms(settings: Settings, url: str) -> Rooms:
-    rooms = settings.rooms
-    if rooms is None:
-        return NoRooms()
-    if rooms.kind == "livekit":
-        return LiveKitRooms(key=rooms.key, secret=rooms.secret, ws_url=rooms.ws_url)
-    return DTelecomRooms(
-        key=rooms.key,
-        secret=rooms.secret,
-        ws_url=rooms.ws_url,
-        webhook_url=f"{url}/v1/webhooks/sfu",
-    )
-
-
 def _terms(settings: Settings) -> Terms:
     terms = settings.terms
     return Terms(
@@ -179,6 +171,7 @@ async def _listen(
     settings: Settings,
     listener: socket.socket,
     stack: AsyncExitStack,
+    receiver: Receiver | None,
 ) -> None:
     """Open the doors; on the way out close them first, then the lines, then let money settle."""
     purchases = Purchases(gateway)
@@ -196,6 +189,12 @@ async def _listen(
         ),
         health=lambda: _health(gateway),
         stream=streams.handle,
+        webhook=receiver.receive if receiver else None,
+        gate=Gate(
+            gateway.clock,
+            origins=Origins(settings.http.trusted_proxies),
+            rate_max=settings.http.ip_rate_max,
+        ),
     )
     stack.push_async_callback(purchases.drain)
     tasks = [

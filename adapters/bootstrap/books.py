@@ -17,6 +17,8 @@ from adapters.log_keys import PUBLIC, LogKeys, load_log_keys
 from adapters.store.exclusive import held, joined, turn
 from adapters.store.owner import LedgerOwner
 from adapters.store.private import SqliteDetails
+from adapters.store.room_log import SqliteTables as RoomTables
+from adapters.store.room_log import StoredRoomLog
 from adapters.store.sqlite import LedgerRecorder, sqlite_environment
 from domain.ledger import Ledger
 from domain.ports.books import Books as RunsCommands
@@ -81,10 +83,12 @@ def _open_folder(data: Path, keys: LogKeys, stack: AsyncExitStack | ExitStack) -
     owner = LedgerOwner(ledger, history=recorder.history, committed=committed)
     stack.enter_context(closing(owner))
     details = stack.enter_context(closing(SqliteDetails(data / "private.db")))
+    room_log = stack.enter_context(closing(StoredRoomLog(RoomTables(data / "rooms.db"))))
     return Books(
         owner=owner,
         views=StoredViews(tables, follower),
         details=details,
+        room_log=room_log,
         log=merkle,
         merkle=merkle,
         keys=keys,

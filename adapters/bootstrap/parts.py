@@ -10,6 +10,7 @@ from adapters.store.log import MerkleLog
 from domain.ports.books import Books as RunsCommands
 from domain.ports.log import TransparencyLog
 from domain.ports.private import PrivateDetails
+from domain.ports.room_events import RoomLog
 from domain.ports.views import Views
 from domain.record import Record
 from domain.switchboard import Switchboard, Trunk
@@ -31,6 +32,7 @@ class Books:
     owner: RunsCommands
     views: Views
     details: PrivateDetails
+    room_log: RoomLog
     log: TransparencyLog
     merkle: MerkleLog
     keys: LogKeys

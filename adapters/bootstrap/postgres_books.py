@@ -19,6 +19,8 @@ from adapters.store.lease import Leases
 from adapters.store.listener import Listener
 from adapters.store.postgres import PostgresRecorder, postgres_environment
 from adapters.store.postgres_details import PostgresDetails
+from adapters.store.postgres_room_log import PostgresTables as RoomTables
+from adapters.store.room_log import StoredRoomLog
 from adapters.store.shared import SharedBooks
 from adapters.store.stored import NewerSchemaError
 from adapters.store.trunk import PostgresTrunk
@@ -83,10 +85,12 @@ def _open(url: str, keys: LogKeys, stack: AsyncExitStack | ExitStack, told: Told
 
     stack.enter_context(closing(Listener(url, grown=grown, asked=trunk.heard)))
     details = stack.enter_context(closing(PostgresDetails(url)))
+    room_log = stack.enter_context(closing(StoredRoomLog(RoomTables(url))))
     return Books(
         owner=owner,
         views=StoredViews(tables, follower),
         details=details,
+        room_log=room_log,
         log=FollowedLog(merkle, feed, head=lambda: ledger.position),
         merkle=merkle,
         keys=keys,

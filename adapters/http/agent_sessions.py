@@ -8,8 +8,9 @@ from aiohttp import web
 
 from adapters.http.accounts import path_id
 from adapters.http.bodies import Body, idempotency_key, malformed, read_body
+from adapters.http.gate import caller_ip
 from adapters.http.identity import Doorman
-from adapters.http.sessions import caller_ip, extended, settled
+from adapters.http.sessions import extended, settled
 from adapters.http.shapes import iso
 from domain.gateway import Gateway
 from domain.use_cases.close_session import end_bundle
@@ -34,6 +35,7 @@ class AgentSessions:
             caller.account_id,
             self._orders(body, caller_ip(request)),
             request_key=idempotency_key(request, "bundle"),
+            api_key_id=caller.api_key_id,
         )
         return web.json_response(
             {
@@ -59,6 +61,7 @@ class AgentSessions:
                 "additional_tts_characters", least=0, most=terms.characters_max, default=0
             ),
             request_key=idempotency_key(request, "extend"),
+            api_key_id=caller.api_key_id,
         )
         answer: dict[str, object] = {"bundle_id": str(bundle_id)}
         if any(t.service == "webrtc" for t in tickets):
@@ -74,7 +77,9 @@ class AgentSessions:
     async def end(self, request: web.Request) -> web.Response:
         caller = self._doorman.admit(request)
         bundle_id = path_id(request, "Bundle")
-        sessions = await end_bundle(self._gateway, caller.account_id, bundle_id)
+        sessions = await end_bundle(
+            self._gateway, caller.account_id, bundle_id, api_key_id=caller.api_key_id
+        )
         return web.json_response(
             {
                 "bundle_id": str(bundle_id),

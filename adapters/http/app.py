@@ -10,9 +10,12 @@ from adapters.http.accounts import Accounts
 from adapters.http.agent_sessions import AgentSessions
 from adapters.http.bodies import BODY_BYTES_MAX
 from adapters.http.browsers import add_common_headers, preflights, request_id
+from adapters.http.contract import Contract
 from adapters.http.credits import PURCHASE_PATH, Credits
 from adapters.http.errors import Handler, errors_as_json
+from adapters.http.gate import Gate
 from adapters.http.identity import Doorman
+from adapters.http.keys import Keys
 from adapters.http.log import LogRoutes
 from adapters.http.sessions import Sessions
 from adapters.http.site import Health, Site, SiteInfo
@@ -32,20 +35,32 @@ def application(
     site: SiteInfo,
     health: Health,
     stream: Stream | None = None,
+    webhook: Stream | None = None,
+    gate: Gate | None = None,
 ) -> web.Application:
-    """The HTTP application; `stream` answers `/v1/stream` with a WebSocket."""
+    """The HTTP application; `stream` answers `/v1/stream` with a WebSocket.
+
+    `webhook` answers room servers; without rooms there are none.
+    Without a `gate` no proxy is trusted.
+    """
+    gate = gate or Gate(gateway.clock)
+    doorman = Doorman(gateway)
     app = web.Application(
-        middlewares=(log_fields, errors_as_json, preflights), client_max_size=BODY_BYTES_MAX
+        middlewares=(log_fields, errors_as_json, preflights, gate.pass_in, doorman.know_keys),
+        client_max_size=BODY_BYTES_MAX,
     )
     app.on_response_prepare.append(add_common_headers)
-    doorman = Doorman(gateway)
     _add_money(app, gateway, purchases, site, doorman)
     _add_sessions(app, gateway, doorman)
+    Keys(gateway, doorman).add_to(app)
     _add_site(app, Site(gateway, site, health))
     LogRoutes(gateway.log).add_to(app)
     VerifyPage().add_to(app)
+    Contract().add_to(app)
     if stream is not None:
         app.router.add_get("/v1/stream", stream)
+    if webhook is not None:
+        app.router.add_post("/v1/webhooks/sfu", webhook)
     return app
 
 

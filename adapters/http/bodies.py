@@ -7,7 +7,8 @@ import ipaddress
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from domain.errors import MalformedError
 from domain.gateway import Terms
-from domain.money import Microcredits
+from domain.money import MICROCREDITS_MAX, Microcredits
 from domain.pricing import MS_PER_MINUTE
 
 BODY_BYTES_MAX = 64 * 1024
@@ -25,6 +26,9 @@ NAME_LENGTH_MAX = 128
 METADATA_LENGTH_MAX = 4_096
 IDEMPOTENCY_KEY_LENGTH_MAX = 255
 _LANGUAGE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*")
+_DIGITS = re.compile(r"[0-9]{1,16}")
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHOWN_LENGTH_MAX = 60
 # Control characters, line and paragraph separators; joiners and the like are parts of names.
 _NOT_IN_NAMES = ("Cc", "Zl", "Zp")
@@ -106,6 +110,39 @@ class Body:
         if duration_ms < 1:
             raise malformed(name, expected, self._fields[name])
         return duration_ms
+
+    def choices(self, name: str, known: Collection[str]) -> frozenset[str]:
+        """Some of the words there are, at least one; all of them where it is absent."""
+        value = self._fields.get(name)
+        if value is None:
+            return frozenset(known)
+        if not isinstance(value, list) or not value or any(item not in known for item in value):
+            raise malformed(name, f"a list of some of {', '.join(known)}", value)
+        return frozenset(value)
+
+    def microcredits(self, name: str, *, default: Microcredits) -> Microcredits:
+        """Whole microcredits, as decimal text (as we write them) or as a number."""
+        value = self._fields.get(name)
+        if value is None:
+            return default
+        if isinstance(value, str) and _DIGITS.fullmatch(value):
+            value = int(value)
+        if type(value) is not int or not 0 <= value <= MICROCREDITS_MAX:
+            raise malformed(name, f"whole microcredits from 0 to {MICROCREDITS_MAX}", value)
+        return Microcredits(value)
+
+    def time_ms(self, name: str, *, default: int) -> int:
+        """A moment of UTC as we write it (`2026-01-01T00:00:00.000Z`), in ms since the epoch."""
+        value = self._fields.get(name)
+        if value is None:
+            return default
+        expected = "a time of UTC such as 2026-01-01T00:00:00Z"
+        if not isinstance(value, str) or not _TIME.fullmatch(value):
+            raise malformed(name, expected, value)
+        try:
+            return (datetime.fromisoformat(value) - _EPOCH) // timedelta(milliseconds=1)
+        except ValueError as unreadable:
+            raise malformed(name, expected, value) from unreadable
 
     def usd(self, name: str, *, least: Microcredits, most: Microcredits) -> Microcredits:
         """Dollars with at most six decimal places, within bounds."""

@@ -14,6 +14,8 @@ from domain.errors import (
     ConflictingRequestError,
     GatewayError,
     InsufficientCreditsError,
+    KeyCapError,
+    KeyScopeError,
     LedgerDownError,
     MalformedError,
     NoCapacityError,
@@ -25,6 +27,7 @@ from domain.errors import (
     RateLimitError,
     SessionOpenError,
     SessionOverError,
+    TooManyKeysError,
     UnauthenticatedError,
 )
 from domain.money import Microcredits
@@ -38,6 +41,8 @@ STATUS: dict[type[GatewayError], int] = {
     ConcurrencyLimitError: 429,
     ConflictingRequestError: 409,
     InsufficientCreditsError: 402,
+    KeyCapError: 403,
+    KeyScopeError: 403,
     LedgerDownError: 503,
     MalformedError: 400,
     NoCapacityError: 503,
@@ -49,6 +54,7 @@ STATUS: dict[type[GatewayError], int] = {
     RateLimitError: 429,
     SessionOpenError: 409,
     SessionOverError: 410,
+    TooManyKeysError: 409,
     UnauthenticatedError: 401,
 }
 
@@ -59,6 +65,7 @@ _CODES = {
     408: "request_timeout",
     413: "too_large",
     414: "too_large",
+    415: "unsupported_type",
     431: "too_large",
 }
 

@@ -1,4 +1,4 @@
-"""Who is asking: a wallet that signs method, path and time, each on a line."""
+"""Who is asking: a wallet that signs method, path and time, each on a line, or its API key."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from eth_utils.exceptions import ValidationError
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
+from adapters.http import bearer
 from adapters.http.bodies import malformed
+from adapters.http.errors import Handler
 from adapters.http.limits import RateLimit
 from domain.account import Account
 from domain.errors import UnauthenticatedError
 from domain.gateway import Gateway
+from domain.use_cases.api_keys import KeyHolder, recognise_key
 
 WINDOW_MS = 30_000
 _EVM_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -33,26 +36,63 @@ _SIGNATURE_BYTES = 64
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 # The recovery id as wallets write it, and as some libraries do.
 _RECOVERY_IDS = (0, 1, 27, 28)
+_HOLDER = web.RequestKey("holder", KeyHolder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A wallet that proved itself, and the account it would have."""
+    """A wallet that proved itself, and the account it would have; or the key it is asked with."""
 
     account_id: UUID
     chain: str
     wallet: str
+    api_key_id: UUID | None = None
 
 
 class Doorman:
-    """Lets wallets in: checks the signature first, then how often this wallet comes."""
+    """Lets wallets in: checks the signature first, then how often this wallet comes.
+
+    API keys are known by `know_keys` before; a wallet's keys share its rate.
+    """
 
     def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         self._clock = gateway.clock
         self._limit = RateLimit(gateway.clock, rate_max=gateway.terms.api_rate_max)
+        # Of their own, so that made-up ids push no wallet out.
+        self._keys_limit = RateLimit(gateway.clock, rate_max=gateway.terms.api_rate_max)
+
+    @web.middleware
+    async def know_keys(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Recognise `Authorization: Bearer pp_…`, wherever it comes; what else is there is not."""
+        authorization = request.headers.get("Authorization", "")
+        if authorization.startswith(bearer.SCHEME):
+            token = bearer.read_token(authorization.removeprefix("Bearer "))
+            if token is None:
+                raise UnauthenticatedError("This is not an API key: it is `pp_<id>_<secret>`")
+            key_id, secret = token
+            # Before the ledger is asked.
+            self._keys_limit.take(key_id)
+            request[_HOLDER] = await recognise_key(self._gateway, key_id, secret)
+        return await handler(request)
+
+    def admit_wallet(self, request: web.Request) -> Caller:
+        """The caller, who signs: what no key may do."""
+        if _HOLDER in request:
+            raise UnauthenticatedError("API keys are managed with a wallet's signature, not a key")
+        return self.admit(request)
 
     def admit(self, request: web.Request) -> Caller:
         """The caller; UnauthenticatedError says what is wrong, RateLimitError when to come back."""
+        holder = request.get(_HOLDER)
+        if holder is not None:
+            self._limit.take(holder.account_id)
+            return Caller(
+                account_id=holder.account_id,
+                chain=holder.chain,
+                wallet=holder.wallet,
+                api_key_id=holder.key_id,
+            )
         signature = request.headers.get("Authorization", "")
         chain = _needed(request, "X-Wallet-Chain")
         address = _needed(request, "X-Wallet-Address")

@@ -25,14 +25,28 @@ class RateLimit:
         self._rate_max = rate_max
         self._full_at: OrderedDict[Hashable, int] = OrderedDict()
 
-    def take(self, caller: Hashable) -> None:
-        """Count one request; RateLimitError says when the next one will be welcome."""
-        now = self._clock.now_ms() * self._rate_max
-        full_at = max(now, self._full_at.get(caller, now))
-        over = full_at - now - (2 * self._rate_max - 1) * _MS_PER_S
+    def check(self, caller: Hashable) -> None:
+        """Count nothing; RateLimitError, saying when to come back, where the bucket is empty."""
+        over = self._full_at_of(caller) - self._now() - (2 * self._rate_max - 1) * _MS_PER_S
         if over > 0:
             raise RateLimitError(limit=self._rate_max, retry_after_ms=-(-over // self._rate_max))
-        self._full_at[caller] = full_at + _MS_PER_S
+
+    def take(self, caller: Hashable) -> None:
+        """Count one request; RateLimitError says when the next one will be welcome."""
+        self.check(caller)
+        self.charge(caller)
+
+    def charge(self, caller: Hashable, cost: int = 1) -> None:
+        """Count `cost` requests that were made already; nobody owes more than a whole bucket."""
+        full_at = self._full_at_of(caller) + cost * _MS_PER_S
+        self._full_at[caller] = min(full_at, self._now() + 2 * self._rate_max * _MS_PER_S)
         self._full_at.move_to_end(caller)
         if len(self._full_at) > CALLERS_MAX:
             self._full_at.popitem(last=False)
+
+    def _full_at_of(self, caller: Hashable) -> int:
+        now = self._now()
+        return max(now, self._full_at.get(caller, now))
+
+    def _now(self) -> int:
+        return self._clock.now_ms() * self._rate_max

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from adapters.http.accounts import path_id
 from adapters.http.bodies import idempotency_key, read_body
+from adapters.http.gate import caller_ip
 from adapters.http.identity import Caller, Doorman
 from adapters.http.shapes import amount, iso, iso_or_none
 from domain.gateway import Gateway
@@ -83,6 +84,7 @@ class Sessions:
             service="tts",
             quantity=body.count("additional_characters", most=self._gateway.terms.characters_max),
             request_key=idempotency_key(request, "extend"),
+            api_key_id=caller.api_key_id,
         )
         return web.json_response({**extended(ticket), "max_characters": ticket.quantity})
 
@@ -90,9 +92,10 @@ class Sessions:
         """Settle now; a session that is over answers as it ended."""
         caller = self._doorman.admit(request)
         session_id = path_id(request, "Session")
-        return web.json_response(
-            settled(await end_session(self._gateway, caller.account_id, session_id))
+        session = await end_session(
+            self._gateway, caller.account_id, session_id, api_key_id=caller.api_key_id
         )
+        return web.json_response(settled(session))
 
     async def _open(self, request: web.Request, caller: Caller, order: SessionRequest) -> Ticket:
         return await open_session(
@@ -100,6 +103,7 @@ class Sessions:
             caller.account_id,
             order,
             request_key=idempotency_key(request, "session"),
+            api_key_id=caller.api_key_id,
         )
 
     async def _extend_clock(self, request: web.Request, service: str) -> Ticket:
@@ -112,12 +116,8 @@ class Sessions:
             service=service,
             quantity=body.minutes("additional_minutes", self._gateway.terms),
             request_key=idempotency_key(request, "extend"),
+            api_key_id=caller.api_key_id,
         )
-
-
-def caller_ip(request: web.Request) -> str:
-    """Where the request came from; location data only."""
-    return request.remote or ""
 
 
 def extended(ticket: Ticket) -> dict[str, object]:

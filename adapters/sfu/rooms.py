@@ -6,11 +6,12 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import base58
 from nacl.signing import SigningKey
 
+from adapters.sfu.nodes import NodeChoice, OneNode
 from domain.errors import NoCapacityError
 from domain.ports.rooms import Join, RoomTicket
 
@@ -22,13 +23,24 @@ class DTelecomRooms:
     """Implements `Rooms` with Ed25519 tokens, whose events the node posts to `webhook_url`.
 
     `key` is the base58 public key, `secret` base58 of the 32-byte seed or of seed and public key.
-    A pair that does not belong together is a ValueError.
+    A pair that does not belong together is a ValueError. Everybody goes to `ws_url`, or where
+    `nodes` says. `address` gives the part of the webhook's URL that names a session.
     """
 
-    def __init__(self, *, key: str, secret: str, ws_url: str, webhook_url: str) -> None:
+    def __init__(
+        self,
+        *,
+        key: str,
+        secret: str,
+        webhook_url: str,
+        ws_url: str = "",
+        nodes: NodeChoice | None = None,
+        address: Callable[[str], str] | None = None,
+    ) -> None:
         self._key = key
         self._signer = signer_of(key, secret)
-        self._ws_url = ws_url
+        self._address = address
+        self._nodes = nodes or OneNode(ws_url)
         self._webhook_url = webhook_url
 
     async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
@@ -36,7 +48,7 @@ class DTelecomRooms:
             video=_grants(join.room_name),
             metadata=join.metadata,
             name=join.identity,
-            webHookURL=self._webhook_url,
+            webHookURL=self._webhook_url_of(join),
             iss=self._key,
             sub=join.identity,
             nbf=join.not_before_ms // 1000,
@@ -44,9 +56,12 @@ class DTelecomRooms:
             iat=join.not_before_ms // 1000,
             jti=join.session_id,
         )
-        signing = _signing_input("EdDSA", claims)
-        token = _with_signature(signing, self._signer.sign(signing).signature)
-        return RoomTicket(token, _node(self._ws_url))
+        return RoomTicket(eddsa_token(claims, self._signer), await self._nodes.ws_url(client_ip))
+
+    def _webhook_url_of(self, join: Join) -> str:
+        if self._address is None:
+            return self._webhook_url
+        return f"{self._webhook_url}?s={self._address(join.session_id)}"
 
 
 class LiveKitRooms:
@@ -55,7 +70,7 @@ class LiveKitRooms:
     def __init__(self, *, key: str, secret: str, ws_url: str) -> None:
         self._key = key
         self._secret = secret.encode()
-        self._ws_url = ws_url
+        self._nodes = OneNode(ws_url)
 
     async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
         claims = _present(
@@ -68,9 +83,7 @@ class LiveKitRooms:
             nbf=join.not_before_ms // 1000,
             exp=join.expires_at_ms // 1000,
         )
-        signing = _signing_input("HS256", claims)
-        signature = hmac.digest(self._secret, signing, hashlib.sha256)
-        return RoomTicket(_with_signature(signing, signature), _node(self._ws_url))
+        return RoomTicket(hs256_token(claims, self._secret), await self._nodes.ws_url(client_ip))
 
 
 class NoRooms:
@@ -96,6 +109,18 @@ def _present(**claims: object) -> dict[str, object]:
     return {name: claim for name, claim in claims.items() if claim != ""}
 
 
+def eddsa_token(claims: Mapping[str, object], signer: SigningKey) -> str:
+    """As dTelecom nodes read it: no `kid`."""
+    signing = _signing_input("EdDSA", claims)
+    return _with_signature(signing, signer.sign(signing).signature)
+
+
+def hs256_token(claims: Mapping[str, object], secret: bytes) -> str:
+    """As LiveKit servers read it."""
+    signing = _signing_input("HS256", claims)
+    return _with_signature(signing, hmac.digest(secret, signing, hashlib.sha256))
+
+
 def _signing_input(algorithm: str, claims: Mapping[str, object]) -> bytes:
     header = {"alg": algorithm, "typ": "JWT"}
     return b".".join(_encoded(_json(part)) for part in (header, claims))
@@ -111,12 +136,6 @@ def _json(value: Mapping[str, object]) -> bytes:
 
 def _encoded(raw: bytes) -> bytes:
     return base64.urlsafe_b64encode(raw).rstrip(b"=")
-
-
-def _node(ws_url: str) -> str:
-    if not ws_url:
-        raise NoCapacityError(service="webrtc")
-    return ws_url
 
 
 def signer_of(key: str, secret: str) -> SigningKey:

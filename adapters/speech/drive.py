@@ -9,6 +9,7 @@ from contextlib import aclosing, contextmanager, suppress
 
 from adapters.log import bound
 from adapters.speech.close import closing
+from adapters.speech.dead_keys import DeadKeys, Visit
 from adapters.speech.dialect import Dialect, Frame, Wire
 from domain.errors import GatewayError
 from domain.gateway import Gateway
@@ -36,6 +37,7 @@ class Connections:
         self._live: set[SpeechSession] = set()
         self._empty = asyncio.Event()
         self.closed = False
+        self.dead_keys = DeadKeys()
 
     def __len__(self) -> int:
         return len(self._live)
@@ -76,7 +78,9 @@ async def drive(gateway: Gateway, wire: Wire, dialect: Dialect, connections: Con
         connections.holding(session),
         bound(connection_id=str(session.connection_id), dialect=dialect.name),
     ):
-        farewell = await _run(session, _listen(wire, dialect))
+        visit = Visit(connections.dead_keys, gateway.clock)
+        farewell = await _run(session, visit.screened(_listen(wire, dialect)))
+        visit.ended(farewell)
         with suppress(ConnectionError):
             await say(farewell)
         ending = closing(farewell)

@@ -21,6 +21,7 @@ async def extend_session(
     service: str,
     quantity: int,
     request_key: str = "",
+    api_key_id: UUID | None = None,
 ) -> Ticket:
     """Buy `quantity` more ms or characters; InsufficientCreditsError changes nothing."""
     session = await gateway.books.run(
@@ -32,6 +33,7 @@ async def extend_session(
             quantity=quantity,
             tts_lifetime_ms=gateway.terms.tts_lifetime_ms,
             request_id=request_key or str(gateway.new_id()),
+            api_key_id=api_key_id,
             at_ms=gateway.clock.now_ms(),
         )
     )
@@ -47,6 +49,7 @@ async def extend_bundle(
     duration_ms: int,
     characters: int,
     request_key: str = "",
+    api_key_id: UUID | None = None,
 ) -> tuple[Ticket, ...]:
     """Extend every open session of a bundle together, or none.
 
@@ -61,6 +64,7 @@ async def extend_bundle(
             duration_ms=duration_ms,
             characters=characters,
             request_id=request_key or str(gateway.new_id()),
+            api_key_id=api_key_id,
             at_ms=gateway.clock.now_ms(),
         )
     )
@@ -70,19 +74,35 @@ async def extend_bundle(
 
 
 def owned_session(
-    work: Work, *, account_id: UUID, session_id: UUID, service: str | None = None
+    work: Work,
+    *,
+    account_id: UUID,
+    session_id: UUID,
+    service: str | None = None,
+    api_key_id: UUID | None = None,
 ) -> Session:
-    """The account's session; somebody else's, or one of another service, is not found."""
+    """The account's session; somebody else's, or one of another service, is not found.
+
+    Nor is one that was not opened with this API key, where a key asks.
+    """
     session = work.session(session_id)
-    if session.account_id != account_id or service not in (None, session.service):
+    if (
+        session.account_id != account_id
+        or service not in (None, session.service)
+        or api_key_id not in (None, session.api_key_id)
+    ):
         raise NotFoundError(what="Session")
     return session
 
 
-def owned_bundle(work: Work, *, account_id: UUID, bundle_id: UUID) -> Bundle:
-    """The account's bundle; somebody else's is not found."""
+def owned_bundle(
+    work: Work, *, account_id: UUID, bundle_id: UUID, api_key_id: UUID | None = None
+) -> Bundle:
+    """The account's bundle; somebody else's is not found, nor what another API key opened."""
     bundle = work.bundle(bundle_id)
-    if bundle.account_id != account_id:
+    if bundle.account_id != account_id or (
+        api_key_id is not None and work.session(bundle.session_ids[0]).api_key_id != api_key_id
+    ):
         raise NotFoundError(what="Bundle")
     return bundle
 
@@ -96,15 +116,22 @@ def _extend_session(
     quantity: int,
     tts_lifetime_ms: int,
     request_id: str,
+    api_key_id: UUID | None,
     at_ms: int,
 ) -> Session:
-    session = owned_session(work, account_id=account_id, session_id=session_id, service=service)
+    session = owned_session(
+        work,
+        account_id=account_id,
+        session_id=session_id,
+        service=service,
+        api_key_id=api_key_id,
+    )
     later_ms = (
         session.expires_at_ms + quantity
         if session.tariff.unit == "ms"
         else max(session.expires_at_ms, at_ms + tts_lifetime_ms)
     )
-    _extend(work, session, quantity, later_ms, request_id, at_ms)
+    _extend(work, session, quantity, later_ms, request_id, api_key_id, at_ms)
     return session
 
 
@@ -116,9 +143,10 @@ def _extend_bundle(
     duration_ms: int,
     characters: int,
     request_id: str,
+    api_key_id: UUID | None,
     at_ms: int,
 ) -> tuple[Session, ...]:
-    bundle = owned_bundle(work, account_id=account_id, bundle_id=bundle_id)
+    bundle = owned_bundle(work, account_id=account_id, bundle_id=bundle_id, api_key_id=api_key_id)
     sessions = [work.session(session_id) for session_id in bundle.session_ids]
     running = [s for s in sessions if s.is_open and not s.is_spent(at_ms)]
     if not running:
@@ -133,17 +161,27 @@ def _extend_bundle(
         # A repeat changes none of them; the same key for other amounts is refused by each.
         more = duration_ms if session.tariff.unit == "ms" else characters
         later_ms = session.expires_at_ms + duration_ms
-        _extend(work, session, more, later_ms, request_id, at_ms)
+        _extend(work, session, more, later_ms, request_id, api_key_id, at_ms)
     return tuple(running)
 
 
 def _extend(
-    work: Work, session: Session, quantity: int, later_ms: int, request_id: str, at_ms: int
+    work: Work,
+    session: Session,
+    quantity: int,
+    later_ms: int,
+    request_id: str,
+    api_key_id: UUID | None,
+    at_ms: int,
 ) -> None:
     more = session.extend(
         quantity=quantity, expires_at_ms=later_ms, request_id=request_id, at_ms=at_ms
     )
     if more:
+        if api_key_id is not None:
+            work.api_key(api_key_id).reserve(
+                more, session_id=session.id, service=session.service, at_ms=at_ms
+            )
         work.account(session.account_id).reserve(
             more,
             session_id=session.id,

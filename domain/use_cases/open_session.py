@@ -22,7 +22,7 @@ from domain.ports.private import SessionDetails
 from domain.ports.rooms import Join, RoomTicket
 from domain.pricing import UNITS
 from domain.record import canonical
-from domain.session import Order, Session
+from domain.session import Order, Session, hash_by_key
 
 # A room server allows no clock skew when it checks `nbf`.
 _TOKEN_SKEW_MS = 10_000
@@ -62,12 +62,26 @@ class Ticket:
 
 
 async def open_session(
-    gateway: Gateway, account_id: UUID, request: SessionRequest, *, request_key: str = ""
+    gateway: Gateway,
+    account_id: UUID,
+    request: SessionRequest,
+    *,
+    request_key: str = "",
+    api_key_id: UUID | None = None,
 ) -> Ticket:
-    """Open one session. `request_key` (an Idempotency-Key) makes a repeat the same session."""
+    """Open one session. `request_key` (an Idempotency-Key) makes a repeat the same session.
+
+    With an API key, its scope and its caps hold too.
+    """
     session_id = uuid5(account_id, request_key) if request_key else gateway.new_id()
     tickets = await _open(
-        gateway, account_id, (request,), (session_id,), bundle_id=None, keyed=bool(request_key)
+        gateway,
+        account_id,
+        (request,),
+        (session_id,),
+        bundle_id=None,
+        keyed=bool(request_key),
+        api_key_id=api_key_id,
     )
     return tickets[0]
 
@@ -78,6 +92,7 @@ async def open_bundle(
     requests: Sequence[SessionRequest],
     *,
     request_key: str = "",
+    api_key_id: UUID | None = None,
 ) -> tuple[Ticket, ...]:
     """Open the sessions of an agent session together, in the order asked."""
     bundle_id = uuid5(account_id, request_key) if request_key else gateway.new_id()
@@ -89,6 +104,7 @@ async def open_bundle(
         session_ids,
         bundle_id=bundle_id,
         keyed=bool(request_key),
+        api_key_id=api_key_id,
     )
 
 
@@ -100,6 +116,7 @@ async def _open(
     *,
     bundle_id: UUID | None,
     keyed: bool,
+    api_key_id: UUID | None,
 ) -> tuple[Ticket, ...]:
     check_capacity(gateway, requests)
     opened_at_ms, expires_at_ms = window = _planned(gateway, requests)
@@ -108,7 +125,8 @@ async def _open(
         orders=tuple(_order(gateway, request, expires_at_ms) for request in requests),
         session_ids=session_ids,
         bundle_id=bundle_id,
-        request_hash=_request_hash(requests) if keyed else "",
+        request_hash=hash_by_key(_request_hash(requests) if keyed else "", api_key_id),
+        api_key_id=api_key_id,
         units_max=gateway.terms.units_max,
         at_ms=opened_at_ms,
     )
@@ -172,6 +190,7 @@ class _Opening:
     session_ids: tuple[UUID, ...]
     bundle_id: UUID | None
     request_hash: str
+    api_key_id: UUID | None
     units_max: int
     at_ms: int
 
@@ -183,6 +202,11 @@ class _Opening:
         account.check_room(self.units_max)
         sessions = []
         for session_id, order in zip(self.session_ids, self.orders, strict=True):
+            if self.api_key_id is not None:
+                # Before the account: buying credits would not help where a key may not.
+                work.api_key(self.api_key_id).reserve(
+                    order.price, session_id=session_id, service=order.service, at_ms=self.at_ms
+                )
             account.reserve(
                 order.price,
                 session_id=session_id,
@@ -263,7 +287,8 @@ async def issue_ticket(
     if session.service == "webrtc":
         if room is None:
             room = await _room(gateway, session.id, details, _window(session), request_ip)
-        token, url = room.token, room.ws_url
+        # Whoever was sent to a node stays there, and hears the same when asking again.
+        token, url = room.token, details.server_url or room.ws_url
         await gateway.details.put({session.id: replace(details, server_url=url)})
     else:
         token = gateway.keys.issue(

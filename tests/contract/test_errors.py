@@ -14,6 +14,8 @@ from domain.errors import (
     ConflictingRequestError,
     GatewayError,
     InsufficientCreditsError,
+    KeyCapError,
+    KeyScopeError,
     LedgerDownError,
     MalformedError,
     NoCapacityError,
@@ -25,6 +27,7 @@ from domain.errors import (
     RateLimitError,
     SessionOpenError,
     SessionOverError,
+    TooManyKeysError,
     UnauthenticatedError,
 )
 from domain.money import Microcredits
@@ -35,6 +38,8 @@ SAMPLES: tuple[GatewayError, ...] = (
     ConcurrencyLimitError(limit=10),
     ConflictingRequestError(what="this proof"),
     InsufficientCreditsError(needed=Microcredits(7), available=Microcredits(2)),
+    KeyCapError(cap="day", needed=Microcredits(7), left=Microcredits(2)),
+    KeyScopeError(service="stt", services="tts"),
     LedgerDownError(),
     MalformedError(where="a", expected="b", got="c"),
     NoCapacityError(service="stt"),
@@ -46,6 +51,7 @@ SAMPLES: tuple[GatewayError, ...] = (
     RateLimitError(limit=5, retry_after_ms=1_001),
     SessionOpenError(session_id="s"),
     SessionOverError(session_id="s", reason="spent"),
+    TooManyKeysError(limit=100),
     UnauthenticatedError("The signature is wrong"),
 )
 
@@ -75,10 +81,10 @@ def test_codes_are_stable_words_and_all_different() -> None:
 
 # What the published client makes of a status: its own error classes.
 STATUSES_IT_KNOWS = {400, 401, 402, 404, 429, 503}
-STATUSES_OF_OURS = {409, 410}
+STATUSES_OF_OURS = {403, 409, 410}
 
 
-def test_statuses_are_the_contracts_and_two_of_our_own() -> None:
+def test_statuses_are_the_contracts_and_three_of_our_own() -> None:
     assert set(STATUS.values()) == STATUSES_IT_KNOWS | STATUSES_OF_OURS
 
 

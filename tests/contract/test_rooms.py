@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from adapters.config import SANDBOX_ROOMS_KEY, SANDBOX_ROOMS_SECRET
+from adapters.room_settings import SANDBOX_ROOMS_KEY, SANDBOX_ROOMS_SECRET
 from adapters.sfu.rooms import DTelecomRooms, LiveKitRooms, NoRooms
 from domain.errors import NoCapacityError
 from domain.ports.rooms import Join, Rooms

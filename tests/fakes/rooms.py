@@ -7,13 +7,14 @@ from domain.ports.rooms import Join, RoomTicket
 
 
 class PaperRooms:
-    """Implements `Rooms`: the token is the join in plain text. `joins` are the ones asked for.
+    """Implements `Rooms`: the token is the join in plain text.
 
-    Fault: `full` finds no node.
+    `joins` are the ones asked for, `ws_url` is the node of the next. Fault: `full` finds no node.
     """
 
     def __init__(self) -> None:
         self.full = False
+        self.ws_url = "wss://node.test"
         self.joins: list[tuple[Join, str]] = []
 
     async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
@@ -30,4 +31,4 @@ class PaperRooms:
                 str(join.expires_at_ms),
             )
         )
-        return RoomTicket(token, "wss://node.test")
+        return RoomTicket(token, self.ws_url)

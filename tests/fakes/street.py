@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -16,14 +17,20 @@ from adapters.http.app import application
 from adapters.http.errors import Handler
 from adapters.http.server import Runner
 from adapters.http.site import Part, SiteInfo
+from adapters.sfu.receiver import Receiver
+from adapters.sfu.webhook import LiveKitWebhooks
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.purchase_credits import Purchases
+from tests.fakes.contract import check_answer, check_request
 from tests.fakes.gateway import House
 from tests.fakes.log import SIGNER_KEY
 
 # Throwaway: 32 bytes of 0x01, and of 0x02. Nobody should send anything to them.
 ALICE_KEY = "0x" + "01" * 32
 BOB_KEY = "0x" + "02" * 32
+# Throwaway as well: what the room server signs its webhooks with.
+ROOMS_KEY = "the key of the rooms"
+ROOMS_SECRET = "the secret of the rooms, thirty-two bytes long"
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,9 @@ class Street:
             ),
             health=self._health,
             stream=self._stream,
+            webhook=Receiver(
+                self.house.gateway, LiveKitWebhooks(key=ROOMS_KEY, secret=ROOMS_SECRET)
+            ).receive,
         )
         self._runner = Runner(app)
         await self._runner.setup()
@@ -121,7 +131,11 @@ class Street:
         async with self._client.request(
             method, path, data=data, headers={**sent, **signed, **(headers or {})}
         ) as answer:
-            return Answer(answer.status, answer.headers, await answer.text())
+            read = Answer(answer.status, answer.headers, await answer.text())
+        if path.partition("?")[0] != "/v1/stream":
+            # There, tests let the application answer what it never would.
+            hold_to_the_contract(method, path, data, read)
+        return read
 
     async def post(
         self, path: str, body: object = None, *, key: str = "", wallet: Wallet | None = None
@@ -152,6 +166,15 @@ class Street:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         return await self.stream(request)
+
+
+def hold_to_the_contract(
+    method: str, path: str, data: bytes | AsyncIterator[bytes] | None, answer: Answer
+) -> None:
+    """Every answer of every test is one of the document's, as is every body that was accepted."""
+    check_answer(method, path, status=answer.status, headers=answer.headers, text=answer.text)
+    if answer.status == HTTPStatus.OK and isinstance(data, bytes):
+        check_request(method, path, json.loads(data))
 
 
 async def plain_stream(_request: web.Request) -> web.StreamResponse:

@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from adapters.config import (
-    SANDBOX_ROOMS_KEY,
-    SANDBOX_ROOMS_SECRET,
     ConfigError,
     RoomSettings,
     Settings,
     WitnessSettings,
     X402Settings,
 )
+from adapters.room_settings import SANDBOX_ROOMS_KEY, SANDBOX_ROOMS_SECRET
 from domain.cosignature import WitnessKey
 from tests.fakes.log import SIGNER_KEY
 from tests.fakes.witness import WITNESS_KEY

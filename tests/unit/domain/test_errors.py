@@ -12,6 +12,8 @@ from domain.errors import (
     ConflictingRequestError,
     GatewayError,
     InsufficientCreditsError,
+    KeyCapError,
+    KeyScopeError,
     LedgerDownError,
     MalformedError,
     NoCapacityError,
@@ -23,6 +25,7 @@ from domain.errors import (
     RateLimitError,
     SessionOpenError,
     SessionOverError,
+    TooManyKeysError,
     UnauthenticatedError,
 )
 from domain.money import Microcredits
@@ -43,6 +46,9 @@ EXAMPLES = [
     LedgerDownError(),
     RailDownError(rail="cash"),
     SessionOpenError(session_id="s1"),
+    KeyCapError(cap="day", needed=Microcredits(7), left=Microcredits(3)),
+    KeyScopeError(service="stt", services="tts webrtc"),
+    TooManyKeysError(limit=100),
 ]
 
 
@@ -73,6 +79,8 @@ def test_every_code_is_stable_and_its_own() -> None:
         "concurrency_limit",
         "conflicting_request",
         "insufficient_credits",
+        "key_cap",
+        "key_scope",
         "ledger_down",
         "malformed",
         "no_capacity",
@@ -83,6 +91,7 @@ def test_every_code_is_stable_and_its_own() -> None:
         "session_open",
         "session_over",
         "settlement_pending",
+        "too_many_keys",
         "unauthenticated",
     }
 
@@ -105,6 +114,9 @@ def test_a_refusal_says_what_happened_in_words(refusal: GatewayError) -> None:
         (EXAMPLES[9], ["5 requests per second"]),
         (EXAMPLES[10], ["No STT servers available"]),
         (EXAMPLES[13], ["cash", "nothing was charged"]),
+        (EXAMPLES[15], ["3 more microcredits", "day cap", "7 are needed"]),
+        (EXAMPLES[16], ["not for stt", "tts webrtc"]),
+        (EXAMPLES[17], ["100", "revoke one first"]),
     ],
 )
 def test_the_facts_are_in_the_text(refusal: GatewayError, told: list[str]) -> None:

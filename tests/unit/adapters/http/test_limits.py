@@ -86,3 +86,22 @@ def test_a_caller_who_keeps_coming_is_not_forgotten() -> None:
         limit.take(number)
 
     assert taken_at_once(limit, "alice") == 0
+
+
+async def test_nobody_owes_more_than_a_whole_bucket() -> None:
+    clock = ManualClock()
+    limit = RateLimit(clock, rate_max=5)
+    limit.charge("alice", 1_000)
+
+    await clock.advance(2_000)
+
+    assert taken_at_once(limit, "alice") == 10
+
+
+def test_a_look_costs_nothing() -> None:
+    limit = RateLimit(ManualClock(), rate_max=5)
+
+    for _ in range(50):
+        limit.check("alice")
+
+    assert taken_at_once(limit, "alice") == 10

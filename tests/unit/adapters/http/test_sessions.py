@@ -382,3 +382,14 @@ async def test_a_session_that_is_over_is_not_extended(street: Street) -> None:
 
     assert answer.status == 410
     assert answer.json["code"] == "session_over"
+
+
+async def test_a_participant_stays_at_the_node_they_were_sent_to(street: Street) -> None:
+    await street.fund()
+    opened = (await street.post("/v1/webrtc/token", ROOM)).json
+    street.house.rooms.ws_url = "wss://elsewhere.test"
+
+    extension = {"session_id": opened["session_id"], "additional_minutes": 1}
+    extended = (await street.post("/v1/webrtc/token/extend", extension)).json
+
+    assert extended["ws_url"] == opened["ws_url"]

@@ -1,0 +1,244 @@
+"""Deliveries of room servers and what they said, in tables beside the ledger.
+
+One set of statements, in the words SQLite and PostgreSQL share; each store only runs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, LiteralString, Protocol
+from uuid import UUID
+
+from domain.errors import BusyError
+from domain.ports.room_events import Delivery, Guest, Sighting
+from domain.presence import RoomFact
+
+# Deliveries stored with one wait for the disk, and how many may wait.
+BATCH_MAX = 512
+WAITING_MAX = 20_000
+BUSY_MS = 1_000
+
+Row = tuple[Any, ...]
+Step = tuple[LiteralString, Row]
+
+SCHEMA: tuple[LiteralString, ...] = (
+    """CREATE TABLE IF NOT EXISTS payphone_private.deliveries (
+        id TEXT PRIMARY KEY, issuer TEXT NOT NULL, session_id TEXT, received_ms BIGINT NOT NULL,
+        body TEXT NOT NULL, is_read BIGINT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS payphone_private.sightings (
+        delivery_id TEXT PRIMARY KEY, session_id TEXT, kind TEXT NOT NULL,
+        connection TEXT NOT NULL, room TEXT NOT NULL, at_ms BIGINT NOT NULL,
+        since_ms BIGINT NOT NULL, room_name TEXT NOT NULL, identity TEXT NOT NULL,
+        received_ms BIGINT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS payphone_private.guests (
+        session_id TEXT PRIMARY KEY, tries BIGINT NOT NULL, due_ms BIGINT NOT NULL,
+        is_gone BIGINT NOT NULL, seen_ms BIGINT NOT NULL)""",
+)
+INDEXES: tuple[LiteralString, ...] = (
+    ("CREATE INDEX IF NOT EXISTS {}unread_deliveries ON {}deliveries (id) WHERE is_read = 0"),
+    "CREATE INDEX IF NOT EXISTS {}sightings_by_session ON {}sightings (session_id)",
+    "CREATE INDEX IF NOT EXISTS {}sightings_by_room ON {}sightings (room)",
+    "CREATE INDEX IF NOT EXISTS {}guests_due ON {}guests (due_ms) WHERE is_gone = 0",
+)
+_ADD: LiteralString = (
+    "INSERT INTO payphone_private.deliveries VALUES (%s, %s, %s, %s, %s, 0) "
+    "ON CONFLICT (id) DO NOTHING RETURNING id"
+)
+_UNREAD: LiteralString = (
+    "SELECT id, issuer, session_id, received_ms, body FROM payphone_private.deliveries "
+    "WHERE is_read = 0 AND id > %s ORDER BY id LIMIT %s"
+)
+_MARK_READ: LiteralString = (
+    "UPDATE payphone_private.deliveries SET is_read = 1 WHERE id = %s RETURNING id"
+)
+_SEE: LiteralString = (
+    "INSERT INTO payphone_private.sightings VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+    "ON CONFLICT (delivery_id) DO NOTHING RETURNING delivery_id"
+)
+_WELCOME: LiteralString = (
+    "INSERT INTO payphone_private.guests VALUES (%s, 0, 0, 0, %s) "
+    "ON CONFLICT (session_id) DO UPDATE SET tries = 0, due_ms = 0, is_gone = 0, "
+    "seen_ms = excluded.seen_ms RETURNING session_id"
+)
+_WAKE_ROOM: LiteralString = (
+    "UPDATE payphone_private.guests SET due_ms = 0 WHERE session_id IN "
+    "(SELECT session_id FROM payphone_private.sightings WHERE room = %s) RETURNING session_id"
+)
+_SEEN: LiteralString = (
+    "SELECT session_id, kind, connection, room, at_ms, since_ms, room_name, identity "
+    "FROM payphone_private.sightings WHERE session_id = %s OR (session_id IS NULL "
+    "AND kind = 'finished' AND room IN "
+    "(SELECT room FROM payphone_private.sightings WHERE session_id = %s)) ORDER BY delivery_id"
+)
+_GUESTS: LiteralString = (
+    "SELECT session_id, tries FROM payphone_private.guests "
+    "WHERE is_gone = 0 AND due_ms <= %s ORDER BY due_ms LIMIT %s"
+)
+_LATER: LiteralString = (
+    "UPDATE payphone_private.guests SET tries = %s, due_ms = %s WHERE session_id = %s "
+    "RETURNING session_id"
+)
+_GONE: LiteralString = (
+    "UPDATE payphone_private.guests SET is_gone = 1 WHERE session_id = %s RETURNING session_id"
+)
+_FORGET: tuple[LiteralString, ...] = (
+    "DELETE FROM payphone_private.deliveries WHERE is_read = 1 AND received_ms < %s RETURNING id",
+    "DELETE FROM payphone_private.sightings WHERE received_ms < %s RETURNING delivery_id",
+    "DELETE FROM payphone_private.guests WHERE seen_ms < %s RETURNING session_id",
+)
+
+
+class Tables(Protocol):
+    """Runs steps in one transaction; the rows each of them gave. Called from worker threads.
+
+    Errors: `LedgerDownError` where the database does not answer.
+    """
+
+    def run(self, steps: Sequence[Step]) -> list[list[Row]]: ...
+
+    def close(self) -> None: ...
+
+
+class StoredRoomLog:
+    """Implements `RoomLog`. Deliveries that come together share one wait for the disk."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._waiting: list[tuple[Delivery, asyncio.Future[bool]]] = []
+        self._storing: asyncio.Task[None] | None = None
+
+    async def add(self, delivery: Delivery) -> bool:
+        if len(self._waiting) >= WAITING_MAX:
+            raise BusyError(retry_after_ms=BUSY_MS)
+        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append((delivery, stored))
+        if self._storing is None or self._storing.done():
+            self._storing = asyncio.create_task(self._store())
+        return await stored
+
+    async def unread(self, limit: int, *, after: str = "") -> tuple[Delivery, ...]:
+        rows = await self._run((_UNREAD, (after, limit)))
+        return tuple(
+            Delivery(
+                delivery_id=delivery_id,
+                issuer=issuer,
+                session_id=_uuid(session_id),
+                received_at_ms=received_ms,
+                body=body,
+            )
+            for delivery_id, issuer, session_id, received_ms, body in rows[0]
+        )
+
+    async def read(self, said: Sequence[tuple[Delivery, Sighting | None]]) -> None:
+        await self._run(
+            *[step for delivery, sighting in said for step in _told(delivery, sighting)]
+        )
+
+    async def sightings(self, session_id: UUID) -> tuple[Sighting, ...]:
+        rows = await self._run((_SEEN, (str(session_id), str(session_id))))
+        return tuple(
+            Sighting(
+                session_id=_uuid(session),
+                fact=RoomFact(
+                    kind=kind, connection=connection, room=room, at_ms=at_ms, since_ms=since_ms
+                ),
+                room_name=room_name,
+                identity=identity,
+            )
+            for session, kind, connection, room, at_ms, since_ms, room_name, identity in rows[0]
+        )
+
+    async def guests(self, limit: int, *, now_ms: int) -> tuple[Guest, ...]:
+        rows = await self._run((_GUESTS, (now_ms, limit)))
+        return tuple(Guest(session_id=UUID(session), tries=tries) for session, tries in rows[0])
+
+    async def later(self, guest: Guest, *, due_ms: int) -> None:
+        await self._run((_LATER, (guest.tries, due_ms, str(guest.session_id))))
+
+    async def gone(self, session_id: UUID) -> None:
+        await self._run((_GONE, (str(session_id),)))
+
+    async def forget(self, before_ms: int) -> None:
+        await self._run(*[(statement, (before_ms,)) for statement in _FORGET])
+
+    def close(self) -> None:
+        self._tables.close()
+
+    async def _store(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            steps = [(_ADD, _row(delivery)) for delivery, _ in batch]
+            try:
+                answers = await self._run(*steps)
+            except Exception as failure:  # noqa: BLE001 (whoever waits gets it)
+                for _, stored in batch:
+                    if not stored.done():
+                        stored.set_exception(failure)
+                continue
+            for (_, stored), rows in zip(batch, answers, strict=True):
+                if not stored.done():
+                    stored.set_result(bool(rows))
+
+    async def _run(self, *steps: Step) -> list[list[Row]]:
+        return await asyncio.to_thread(self._tables.run, steps)
+
+
+def _row(delivery: Delivery) -> Row:
+    return (
+        delivery.delivery_id,
+        delivery.issuer,
+        None if delivery.session_id is None else str(delivery.session_id),
+        delivery.received_at_ms,
+        delivery.body,
+    )
+
+
+def _told(delivery: Delivery, sighting: Sighting | None) -> list[Step]:
+    steps: list[Step] = [(_MARK_READ, (delivery.delivery_id,))]
+    if sighting is None:
+        return steps
+    fact, session_id = sighting.fact, None
+    if sighting.session_id is not None:
+        session_id = str(sighting.session_id)
+        steps.append((_WELCOME, (session_id, delivery.received_at_ms)))
+    named = (sighting.room_name, sighting.identity, delivery.received_at_ms)
+    what = (fact.kind, fact.connection, fact.room, fact.at_ms, fact.since_ms)
+    steps.append((_SEE, (delivery.delivery_id, session_id, *what, *named)))
+    if session_id is None:
+        steps.append((_WAKE_ROOM, (fact.room,)))
+    return steps
+
+
+def _uuid(text: str | None) -> UUID | None:
+    return None if text is None else UUID(text)
+
+
+class SqliteTables:
+    """Implements `Tables` in a file; a commit waits for the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        with self._db:
+            for statement in SCHEMA:
+                self._db.execute(_plain(statement))
+            for statement in INDEXES:
+                self._db.execute(statement.replace("{}", ""))
+
+    def run(self, steps: Sequence[Step]) -> list[list[Row]]:
+        with self._lock, self._db:
+            return [self._db.execute(_plain(text), row).fetchall() for text, row in steps]
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+
+def _plain(statement: str) -> str:
+    return statement.replace("payphone_private.", "").replace("%s", "?")
