@@ -59,11 +59,12 @@ class NoTrunk:
 
 
 class Switchboard:
-    """At most one line a session; the newest is the one."""
+    """One line a session; the newest is the one, those before it are on their way out."""
 
     def __init__(self) -> None:
         self._trunk: Trunk = NoTrunk()
-        self._lines: dict[UUID, Line] = {}
+        # Oldest first: one that was told to leave stays until what it used is recorded.
+        self._lines: dict[UUID, tuple[Line, ...]] = {}
         # Of the lines that took over, and are known to other processes.
         self._connection_ids: dict[UUID, UUID] = {}
 
@@ -73,12 +74,12 @@ class Switchboard:
 
     def line(self, session_id: UUID) -> Line | None:
         """The session's line in this process."""
-        return self._lines.get(session_id)
+        return next(reversed(self._lines.get(session_id, ())), None)
 
     def connect(self, session_id: UUID, line: Line) -> Line | None:
         """Put a line in place; return the one it replaces."""
-        previous = self._lines.get(session_id)
-        self._lines[session_id] = line
+        previous = self.line(session_id)
+        self._lines[session_id] = (*self._lines.get(session_id, ()), line)
         return previous
 
     async def take_over(self, session_id: UUID, line: Line, *, connection_id: UUID) -> None:
@@ -86,31 +87,36 @@ class Switchboard:
 
         Whatever happens, `disconnect` the line afterwards.
         """
-        previous = self.connect(session_id, line)
+        older = self._lines.get(session_id, ())
+        self.connect(session_id, line)
         self._connection_ids[session_id] = connection_id
-        if previous is not None:
+        for previous in older:
             await previous.taken_over()
+            self.disconnect(session_id, previous)
         await self._trunk.connected(session_id, connection_id)
 
     def disconnect(self, session_id: UUID, line: Line) -> None:
-        """Take a line out, unless a newer one has its place."""
-        if self._lines.get(session_id) is line:
-            del self._lines[session_id]
+        """Take a line out; others of the session stay."""
+        is_newest = self.line(session_id) is line
+        lines = tuple(other for other in self._lines.pop(session_id, ()) if other is not line)
+        if lines:
+            self._lines[session_id] = lines
+        if is_newest:
             connection_id = self._connection_ids.pop(session_id, None)
             if connection_id is not None:
                 self._trunk.disconnected(session_id, connection_id)
 
     async def catch_up(self, session_id: UUID) -> None:
         """Have the session's line, wherever it is, record what was used so far."""
-        line = self._lines.get(session_id)
-        if line is not None:
+        lines = self._lines.get(session_id, ())
+        for line in lines:
             await line.catch_up()
-        else:
+        if not lines:
             await self._trunk.catch_up(session_id)
 
     def heard(self, record: Record) -> None:
         """Something was written, by whichever process: the line it concerns looks again."""
-        line = self._lines.get(record.originator_id)
+        line = self.line(record.originator_id)
         if line is None or record.topic not in _TELLING:
             return
         # Its own start is no news to a line; another's is that it was taken over.
@@ -120,6 +126,6 @@ class Switchboard:
 
     async def leave(self, session_id: UUID, connection_id: UUID) -> None:
         """Another process has a newer connection: the line here, if it is another one, leaves."""
-        line = self._lines.get(session_id)
+        line = self.line(session_id)
         if line is not None and self._connection_ids.get(session_id) != connection_id:
             await line.taken_over()

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import pytest
 
+from domain.errors import LedgerDownError
 from domain.record import Record
 from domain.switchboard import Switchboard
 
@@ -41,6 +42,32 @@ def test_an_older_line_that_leaves_takes_nobody_with_it() -> None:
     board.disconnect(SESSION_ID, newer)
 
     assert board.line(SESSION_ID) is None
+
+
+class Stuck(Wire):
+    """A line that cannot record what it used yet."""
+
+    caught_up = 0
+
+    async def taken_over(self) -> None:
+        raise LedgerDownError(retry_after_ms=1)
+
+    async def catch_up(self) -> None:
+        self.caught_up += 1
+
+
+async def test_a_line_that_could_not_leave_is_still_asked_what_it_used() -> None:
+    """B4: or its clock would run on for whoever ends the session meanwhile."""
+    board, older, newer = Switchboard(), Stuck(), Wire()
+    board.connect(SESSION_ID, older)
+
+    with pytest.raises(LedgerDownError):
+        await board.take_over(SESSION_ID, newer, connection_id=MINE)
+    board.disconnect(SESSION_ID, newer)
+    await board.catch_up(SESSION_ID)
+
+    assert board.line(SESSION_ID) is older
+    assert older.caught_up == 1
 
 
 def test_sessions_do_not_share_lines() -> None:
