@@ -11,7 +11,19 @@ from adapters.config import ConfigError
 from adapters.recursion import keep_recursion_shallow
 
 _SWITCH_S = 0.001
-COMMANDS = ("serve", "demo", "models", "ledger", "verify", "correct", "log", "witness")
+COMMANDS = (
+    "serve",
+    "gateway",
+    "stt",
+    "tts",
+    "demo",
+    "models",
+    "ledger",
+    "verify",
+    "correct",
+    "log",
+    "witness",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from adapters.environ import ConfigError, Reader
+from adapters.fleet_settings import FleetSettings, read_fleet
 from adapters.http.gate import RATE_MAX
 from adapters.http.origin import Network, networks_of
 from adapters.room_settings import RoomSettings, read_rooms
@@ -30,7 +31,8 @@ class HttpSettings:
 
     An empty URL means the address we listen on; `stt` and `tts` then are that too. No URL ends in
     a slash. `trusted_proxies` are believed about who asks; `ip_rate_max` is requests a second that
-    nobody signed for, an address.
+    nobody signed for, an address. `region_header` is what a trusted proxy writes a caller's region
+    into.
     """
 
     host: str
@@ -39,6 +41,7 @@ class HttpSettings:
     stt_url: str
     tts_url: str
     trusted_proxies: tuple[Network, ...] = ()
+    region_header: str = ""
     ip_rate_max: int = RATE_MAX
 
 
@@ -104,6 +107,7 @@ class Settings:
     storage: StorageSettings
     x402: X402Settings | None
     rooms: RoomSettings | None
+    fleet: FleetSettings
     terms: TermsSettings
     speech: SpeechSettings
     log: LogSettings
@@ -126,6 +130,7 @@ class Settings:
             ),
             x402=_x402(reader, sandbox=sandbox),
             rooms=read_rooms(reader, sandbox=sandbox),
+            fleet=read_fleet(reader),
             terms=_terms(reader),
             speech=_speech(reader),
             log=LogSettings(
@@ -141,9 +146,22 @@ class Settings:
         reader.finish()
         return settings
 
-    def check_serving(self) -> None:
-        """ConfigError where a gateway with these settings could take no payment."""
+    def check_speech_server(self) -> None:
+        """ConfigError where a speech server with these settings would have no gateway."""
         reader = Reader({})
+        if not self.fleet.gateways:
+            reader.missing("PAYPHONE_GATEWAY_URL", "the gateway's URL (or --gateway)")
+        if not self.fleet.secret:
+            reader.missing("PAYPHONE_FLEET_SECRET", "what the gateway was given")
+        reader.finish()
+
+    def check_serving(self, *, speech: bool = True) -> None:
+        """ConfigError where a gateway with these settings could take no payment, or not serve."""
+        reader = Reader({})
+        if not speech and not self.fleet.secret:
+            reader.missing(
+                "PAYPHONE_FLEET_SECRET", "a secret that speech servers share with this gateway"
+            )
         if not self.sandbox and self.x402 is None:
             reader.missing("PAYPHONE_X402_PAY_TO", "the address to be paid at (or --sandbox)")
         reader.finish()
@@ -158,6 +176,9 @@ def _http(reader: Reader) -> HttpSettings:
         stt_url=reader.url("PAYPHONE_STT_URL", schemes=web, path=False),
         tts_url=reader.url("PAYPHONE_TTS_URL", schemes=web, path=False),
         trusted_proxies=_proxies(reader),
+        region_header=reader.pattern(
+            "PAYPHONE_REGION_HEADER", r"[A-Za-z0-9-]{1,64}", "the name of a header"
+        ),
         ip_rate_max=reader.count("PAYPHONE_IP_RATE_MAX", least=1, most=1_000_000, default=RATE_MAX),
     )
 

@@ -9,7 +9,10 @@ from pathlib import Path
 from uuid import UUID
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
@@ -55,7 +58,12 @@ class Ed25519SessionKeys:
     def __init__(self, seed: bytes, *, issuer: str) -> None:
         self._issuer = issuer
         self._private = Ed25519PrivateKey.from_private_bytes(seed)
-        self._public = self._private.public_key()
+        self._reader = Ed25519KeyReader(self.public, issuer=issuer)
+
+    @property
+    def public(self) -> bytes:
+        """32 bytes, with which anybody can check our session keys."""
+        return self._private.public_key().public_bytes_raw()
 
     def issue(self, key: SessionKey) -> str:
         claims = {
@@ -64,8 +72,21 @@ class Ed25519SessionKeys:
             "svc": key.service,
             # Rounded up: a key must not end before the time it was paid for.
             "exp": -(-key.expires_at_ms // 1000),
+            "qty": key.quantity,
         }
         return jwt.encode(claims, self._private, algorithm=_ALGORITHM)
+
+    def read(self, token: str) -> SessionKey:
+        """As `Ed25519KeyReader` does."""
+        return self._reader.read(token)
+
+
+class Ed25519KeyReader:
+    """Implements `KeyReader` with the public key of whoever issues."""
+
+    def __init__(self, public: bytes, *, issuer: str) -> None:
+        self._issuer = issuer
+        self._public = Ed25519PublicKey.from_public_bytes(public)
 
     def read(self, token: str) -> SessionKey:
         """The key's content, expired or not; UnauthenticatedError for anything we did not sign."""
@@ -81,6 +102,7 @@ class Ed25519SessionKeys:
                 session_id=UUID(claims["sub"]),
                 service=str(claims["svc"]),
                 expires_at_ms=int(claims["exp"]) * 1000,
+                quantity=int(claims.get("qty", 0)),
             )
         except (jwt.InvalidTokenError, ValueError, TypeError) as unreadable:
             raise UnauthenticatedError(_NOT_OURS) from unreadable

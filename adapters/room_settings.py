@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from adapters.environ import Reader
 from adapters.sfu.nodes import Node
@@ -11,6 +11,8 @@ from adapters.sfu.rooms import signer_of
 
 ROOM_SERVERS = ("dtelecom", "livekit")
 _LIVEKIT_SECRET_BYTES_MIN = 32
+# As long as room servers keep an empty room.
+_IDLE_S = 300
 
 # Throwaway: the Ed25519 pair of the seed 00 01 02 ... 1f. Published here, it protects nothing.
 SANDBOX_ROOMS_KEY = "FAe4sisG95oZ42w7buUn5qEE4TAnfTTFPiguZUHmhiF"
@@ -24,6 +26,8 @@ class RoomSettings:
     """`kind` is `dtelecom` or `livekit`. Where people go is one `ws_url` (`wss://host`, no path).
 
     For dTelecom it may be a list of `nodes` instead, or a `registry` that has the list.
+    `wallets_meet` where they ask for a room of the same name. A room that nobody was in for
+    `idle_ms` is settled, 0: none is. `keyless_ok`: a node need not say whose a room is.
     """
 
     kind: str
@@ -32,6 +36,9 @@ class RoomSettings:
     ws_url: str
     nodes: tuple[Node, ...] = ()
     registry: Place | None = field(default=None, repr=False)
+    wallets_meet: bool = False
+    idle_ms: int = _IDLE_S * 1_000
+    keyless_ok: bool = False
 
 
 def read_rooms(reader: Reader, *, sandbox: bool) -> RoomSettings | None:
@@ -43,16 +50,18 @@ def read_rooms(reader: Reader, *, sandbox: bool) -> RoomSettings | None:
         ws_url=reader.url("PAYPHONE_ROOMS_WS_URL", schemes=("wss", "ws"), path=False),
         nodes=_nodes(reader),
         registry=_registry(reader),
+        wallets_meet=reader.switch("PAYPHONE_ROOMS_SHARED"),
+        keyless_ok=reader.switch("PAYPHONE_ROOMS_KEYLESS"),
+        idle_ms=1_000
+        * reader.count("PAYPHONE_ROOMS_IDLE_SECONDS", least=0, most=24 * 60 * 60, default=_IDLE_S),
     )
     ways = [way for way in (rooms.ws_url, rooms.nodes, rooms.registry) if way]
     if sandbox and rooms.kind == "dtelecom" and not (rooms.key or rooms.secret):
-        return RoomSettings(
-            kind=rooms.kind,
+        return replace(
+            rooms,
             key=SANDBOX_ROOMS_KEY,
             secret=SANDBOX_ROOMS_SECRET,
             ws_url=rooms.ws_url or ("" if ways else SANDBOX_ROOMS_WS_URL),
-            nodes=rooms.nodes,
-            registry=rooms.registry,
         )
     if not (rooms.key or rooms.secret or ways):
         return None

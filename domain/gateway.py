@@ -15,7 +15,7 @@ from domain.ports.payments import PaymentRail
 from domain.ports.private import PrivateDetails
 from domain.ports.room_events import NoRoomLog, RoomLog
 from domain.ports.rooms import Rooms
-from domain.ports.speech import Synthesizer, Transcriber
+from domain.ports.speech_servers import SpeechServers
 from domain.ports.views import Views
 from domain.pricing import PriceBook
 from domain.switchboard import Switchboard
@@ -50,13 +50,10 @@ class Gateway:
     keys: SessionKeys
     rails: tuple[PaymentRail, ...]
     rooms: Rooms
-    transcriber: Transcriber
-    synthesizer: Synthesizer
+    servers: SpeechServers
     switchboard: Switchboard
     price_book: PriceBook
     terms: Terms
-    stt_url: str
-    tts_url: str
     new_id: Callable[[], UUID]
     turnstile: Turnstile = field(default_factory=Turnstile)
     room_log: RoomLog = field(default_factory=NoRoomLog)

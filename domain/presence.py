@@ -2,6 +2,8 @@
 
 Facts are a set. Adding one twice, or in another order, changes nothing: a connection begins at the
 earliest time any fact gives it, ends at the earliest, and the stay is the union of all connections.
+What a server tells may be lost; so it is asked, too, who is there. One answer without a connection
+proves little: the connection ended at the first of two, unless it was seen again.
 """
 
 from __future__ import annotations
@@ -13,16 +15,18 @@ from uuid import UUID
 
 from domain.aggregate import derive_id
 
-FactKind = Literal["joined", "left", "finished"]
+# Told by a room server, and seen when we asked it.
+FactKind = Literal["joined", "left", "finished", "present", "absent"]
+ABSENCES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomFact:
-    """A connection joined or left, or a whole room is over; times in ms.
+    """A connection joined, left, was there or was not, or a whole room is over; times in ms.
 
     `connection` and `room` are the room server's own ids, new for every join and every opening of
-    a room; a finished room has no connection. `since_ms` is when a connection that left had
-    joined, 0 where nobody said.
+    a room, behind the server's name and a slash; a finished room has no connection. `since_ms` is
+    when a connection that left or was there had joined, 0 where nobody said.
     """
 
     kind: FactKind
@@ -72,39 +76,102 @@ def live_connections(facts: Iterable[RoomFact]) -> frozenset[str]:
     return frozenset(c for c, (_, end) in _connections(facts).items() if end is None)
 
 
+def empty_since_ms(facts: Iterable[RoomFact]) -> int | None:
+    """When the last one left; None where somebody is there, or nobody ever was."""
+    return _last_end(_connections(facts).values())
+
+
 def is_finished(facts: Iterable[RoomFact]) -> bool:
-    """Whether somebody was there, and every room they were in is over."""
-    seen: set[str] = set()
-    over: set[str] = set()
-    for fact in facts:
-        (over if fact.kind == "finished" else seen).add(fact.room)
-    return bool(seen) and seen <= over
+    """Whether nobody is there, and the room they were in last is over.
+
+    Every server has rooms of its own, and tells the end of an earlier one perhaps never.
+    """
+    told = _Told(facts)
+    found = told.connections()
+    left_ms = _last_end(found.values())
+    if left_ms is None:
+        return False
+    return all(told.room(c) in told.over for c, (_, end) in found.items() if end == left_ms)
 
 
-def _connections(facts: Iterable[RoomFact]) -> dict[str, tuple[int, int | None]]:
+def server_of(name: str) -> str:
+    """The room server that gave a connection or a room its name."""
+    return name.partition("/")[0]
+
+
+_Span = tuple[int, int | None]
+
+
+def _last_end(spans: Iterable[_Span]) -> int | None:
+    ends = [end for _, end in spans]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
+
+
+def _connections(facts: Iterable[RoomFact]) -> dict[str, _Span]:
     """When each connection began and ended (None: not yet), never before it began."""
-    starts: dict[str, int] = {}
-    ends: dict[str, int] = {}
-    begun: dict[str, int] = {}
-    rooms: dict[str, str] = {}
-    over: dict[str, int] = {}
-    for fact in facts:
-        if fact.kind == "finished":
-            _earliest(over, fact.room, fact.at_ms)
-            continue
-        rooms[fact.connection] = max(rooms.get(fact.connection, ""), fact.room)
-        if fact.kind == "joined":
-            _earliest(starts, fact.connection, fact.at_ms)
-        else:
-            _earliest(ends, fact.connection, fact.at_ms)
-            _earliest(begun, fact.connection, fact.since_ms or fact.at_ms)
-    found: dict[str, tuple[int, int | None]] = {}
-    for connection, room in rooms.items():
-        # Its own word for when it joined counts only where nothing better came.
-        start = starts.get(connection, begun.get(connection, 0))
-        known = [end for end in (ends.get(connection), over.get(room)) if end is not None]
-        found[connection] = (start, max(start, min(known)) if known else None)
-    return found
+    return _Told(facts).connections()
+
+
+class _Told:
+    """The facts, sorted by what they say; an absence alone tells of no connection."""
+
+    def __init__(self, facts: Iterable[RoomFact]) -> None:
+        self.over: dict[str, int] = {}
+        self._rooms: dict[str, str] = {}
+        self._guessed: dict[str, str] = {}
+        self._starts: dict[str, int] = {}
+        self._begun: dict[str, int] = {}
+        self._ends: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
+        self._absences: dict[str, set[int]] = {}
+        for fact in facts:
+            self._take(fact)
+
+    def connections(self) -> dict[str, _Span]:
+        found: dict[str, _Span] = {}
+        for connection in self._rooms | self._guessed:
+            # Its own word for when it joined counts only where nothing better came.
+            start = self._starts.get(connection, self._begun.get(connection, 0))
+            over_ms = self.over.get(self.room(connection))
+            ends = (self._ends.get(connection), over_ms, self._missed_ms(connection, start))
+            known = [end for end in ends if end is not None]
+            found[connection] = (start, max(start, min(known)) if known else None)
+        return found
+
+    def room(self, connection: str) -> str:
+        """The opening of the room it is in: what it was told, or guessed where we only asked."""
+        if connection in self._rooms:
+            return self._rooms[connection]
+        guess = self._guessed.get(connection, "")
+        # Whoever was seen after that one was over is in another.
+        seen_ms = self._seen.get(connection, 0)
+        return guess if self.over.get(guess, seen_ms) >= seen_ms else ""
+
+    def _take(self, fact: RoomFact) -> None:
+        name = fact.connection
+        match fact.kind:
+            case "finished":
+                _earliest(self.over, fact.room, fact.at_ms)
+            case "joined":
+                self._rooms[name] = max(self._rooms.get(name, ""), fact.room)
+                _earliest(self._starts, name, fact.at_ms)
+            case "left":
+                self._rooms[name] = max(self._rooms.get(name, ""), fact.room)
+                _earliest(self._ends, name, fact.at_ms)
+                _earliest(self._begun, name, fact.since_ms or fact.at_ms)
+            case "present":
+                self._guessed[name] = max(self._guessed.get(name, ""), fact.room)
+                self._seen[name] = max(self._seen.get(name, 0), fact.at_ms)
+                _earliest(self._begun, name, fact.since_ms or fact.at_ms)
+            case "absent":
+                self._absences.setdefault(name, set()).add(fact.at_ms)
+
+    def _missed_ms(self, connection: str, start_ms: int) -> int | None:
+        """The first of several absences since it was last seen; None before the second."""
+        seen_ms = max(start_ms, self._seen.get(connection, 0))
+        missed = [at_ms for at_ms in self._absences.get(connection, ()) if at_ms > seen_ms]
+        return min(missed) if len(missed) >= ABSENCES else None
 
 
 def _earliest(times: dict[str, int], name: str, at_ms: int) -> None:

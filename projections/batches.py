@@ -11,7 +11,7 @@ from projections.rows import COLUMNS, Statement, Write
 BALANCES: LiteralString = "SELECT account_id, available, reserved FROM balances WHERE account_id "
 SESSIONS: LiteralString = (
     "SELECT id, position, account_id, bundle_id, service, status, running, reserved, charged, "
-    "opened_at_ms, started_at_ms, ended_at_ms, expires_at_ms FROM sessions WHERE id "
+    "opened_at_ms, started_at_ms, ended_at_ms, expires_at_ms, reason FROM sessions WHERE id "
 )
 HOUR: LiteralString = "SELECT max(hour) FROM hours"
 

@@ -51,6 +51,7 @@ class SessionState:
     started_at_ms: int | None
     ended_at_ms: int | None
     expires_at_ms: int
+    reason: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -265,6 +266,7 @@ def _opened(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None:
         started_at_ms=None,
         ended_at_ms=None,
         expires_at_ms=fields["expires_at_ms"],
+        reason="",
     )
     rows.sessions[own_id] = session
     rows.opened.append(session)
@@ -302,6 +304,7 @@ def _extended(_: _Rows, session: SessionState, fields: Fields) -> None:
 def _closed(rows: _Rows, session: SessionState, fields: Fields) -> None:
     session.status, session.running = "settled", 0
     session.charged, session.ended_at_ms = fields["charged"], fields["at_ms"]
+    session.reason = fields["reason"]
     key = (session.account_id, session.service, fields["at_ms"] // DAY_MS)
     used = rows.usage.setdefault(key, [0, 0, 0])
     used[0] += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 # Tables of another shape are made anew, and filled from the log.
-SHAPE = 2
+SHAPE = 3
 COLUMNS: dict[str, dict[str, str]] = {
     "position": {"one": "BIGINT PRIMARY KEY", "position": "BIGINT NOT NULL"},
     "transactions": {
@@ -41,6 +41,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "started_at_ms": "BIGINT",
         "ended_at_ms": "BIGINT",
         "expires_at_ms": "BIGINT NOT NULL",
+        "reason": "TEXT NOT NULL",
     },
     "reservations": {
         "session_id": "TEXT PRIMARY KEY",
@@ -131,6 +132,7 @@ CHANGE_SESSIONS = Statement(
         "started_at_ms",
         "ended_at_ms",
         "expires_at_ms",
+        "reason",
     ),
 )
 ADD_RESERVATIONS = _insert(

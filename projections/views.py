@@ -17,7 +17,7 @@ _TRANSACTIONS = (
 )
 _SESSIONS = (
     "SELECT id, account_id, bundle_id, service, status, reserved, charged, opened_at_ms, "
-    "started_at_ms, ended_at_ms, expires_at_ms FROM sessions "
+    "started_at_ms, ended_at_ms, expires_at_ms, reason FROM sessions "
     "WHERE account_id = ? AND status = COALESCE(?, status) ORDER BY position DESC LIMIT ? OFFSET ?"
 )
 _RUNNING = "SELECT id FROM sessions WHERE status = 'active' AND running = 1"
@@ -142,7 +142,8 @@ def _transaction(account_id: UUID, row: Sequence[Any]) -> TransactionRow:
 
 
 def _session(row: Sequence[Any]) -> SessionRow:
-    key, owner, bundle, service, status, reserved, charged, opened, started, ended, expires = row
+    key, owner, bundle, service, status, reserved, charged, opened, started, *rest = row
+    ended, expires, reason = rest
     return SessionRow(
         id=UUID(key),
         account_id=UUID(owner),
@@ -155,4 +156,5 @@ def _session(row: Sequence[Any]) -> SessionRow:
         started_at_ms=started,
         ended_at_ms=ended,
         expires_at_ms=expires,
+        reason=reason,
     )

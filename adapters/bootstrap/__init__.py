@@ -14,15 +14,19 @@ from uuid import uuid4
 from aiohttp import web
 
 from adapters.bootstrap.books import folder_of, idle_books, open_books, sign_heads
+from adapters.bootstrap.listening import listening, url_of
 from adapters.bootstrap.log_parts import ask_witnesses, log_of_site, rotate_key
 from adapters.bootstrap.money import Money, Sandbox, open_money
-from adapters.bootstrap.parts import Books, Told
+from adapters.bootstrap.news import teller
+from adapters.bootstrap.parts import Books
 from adapters.bootstrap.problems import CannotStartError
 from adapters.bootstrap.room_events import open_room_events
 from adapters.bootstrap.rooms import open_rooms
-from adapters.bootstrap.speech import model_store, open_speech
+from adapters.bootstrap.speech import model_store, open_own_speech
 from adapters.clock import SystemClock
 from adapters.config import Settings
+from adapters.fleet.hub import Fleet
+from adapters.fleet.passes import Passes
 from adapters.http.app import application
 from adapters.http.gate import Gate
 from adapters.http.origin import Origins
@@ -34,11 +38,11 @@ from adapters.sfu.receiver import Receiver
 from adapters.speech.websocket import Streams
 from adapters.store.exclusive import FolderInUseError
 from adapters.store.log import DamagedLogError
+from domain.booth import Booth
 from domain.errors import GatewayError
 from domain.gateway import Gateway, Terms
 from domain.ledger import Work
 from domain.pricing import DEFAULT_PRICE_BOOK
-from domain.record import Record
 from domain.switchboard import Switchboard
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.purchase_credits import Purchases
@@ -60,6 +64,8 @@ __all__ = [
 ]
 
 SWEEP_MS = 15_000
+# Together with the lines' and the server's own time less than the 30 s that supervisors wait.
+DRAIN_S = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -80,25 +86,34 @@ class Site:
 
 
 @asynccontextmanager
-async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIterator[Site]:
-    """A whole gateway, listening; leaving it pauses every clock and commits what is under way."""
-    settings.check_serving()
+async def site(
+    settings: Settings, *, faults: Faults | None = None, speech: bool = True
+) -> AsyncIterator[Site]:
+    """A whole gateway, listening; leaving it pauses every clock and commits what is under way.
+
+    Without `speech` only servers that registered listen and speak.
+    """
+    settings.check_serving(speech=speech)
     for warning in settings.warnings:
         log.warning("unwise setting", extra={"warning": warning})
     async with AsyncExitStack() as stack:
-        listener = stack.enter_context(closing(_listener(settings)))
-        url = settings.http.public_url or _url(settings, listener)
+        listener = stack.enter_context(closing(listening(settings.http)))
+        url = settings.http.public_url or url_of(settings.http, listener)
         stack.enter_context(folder_of(settings))
         clock = SystemClock()
         money = open_money(settings, clock, faults or Faults(), stack)
         switchboard = Switchboard()
-        books = await asyncio.to_thread(
-            open_books, settings, url, stack, _teller(switchboard, asyncio.get_running_loop())
-        )
+        own = open_own_speech(settings, url, stack) if speech else None
+        fleet = Fleet(passes=Passes(settings.fleet.secret), own=own.servers if own else None)
+        told = teller(switchboard, fleet, asyncio.get_running_loop())
+        books = await asyncio.to_thread(open_books, settings, url, stack, told)
         switchboard.join(books.trunk)
         books.attach(switchboard)
-        ears, mouth = open_speech(settings, stack)
         rooms = await open_rooms(settings.rooms, url, clock, stack)
+        keys = Ed25519SessionKeys(
+            load_or_create_seed(settings.storage.data / "session.key"),
+            issuer=books.keys.key.name,
+        )
         gateway = Gateway(
             books=books.owner,
             views=books.views,
@@ -106,27 +121,22 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
             room_log=books.room_log,
             log=books.log,
             clock=clock,
-            keys=Ed25519SessionKeys(
-                load_or_create_seed(settings.storage.data / "session.key"),
-                issuer=books.keys.key.name,
-            ),
+            keys=keys,
             rails=(money.rail,),
             rooms=rooms.rooms,
-            transcriber=ears,
-            synthesizer=mouth,
+            servers=fleet,
             switchboard=switchboard,
             price_book=DEFAULT_PRICE_BOOK,
             terms=_terms(settings),
-            stt_url=settings.http.stt_url or url,
-            tts_url=settings.http.tts_url or url,
             new_id=uuid4,
         )
+        fleet.attach(gateway, issuer=books.keys.key.name, public_key=keys.public)
         await publish_prices(gateway)
         if books.is_alone:
             await recover_clocks(gateway)
-        await asyncio.gather(ears.start(), mouth.start())
+        booth = await own.booth_in(gateway) if own else None
         receiver = open_room_events(settings.rooms, rooms.keys, gateway, books, stack)
-        await _listen(gateway, books, money, url, settings, listener, stack, receiver)
+        await _listen(gateway, booth, fleet, books, money, url, settings, listener, stack, receiver)
         yield Site(
             url=url,
             gateway=gateway,
@@ -134,24 +144,6 @@ async def site(settings: Settings, *, faults: Faults | None = None) -> AsyncIter
             pay_to=money.pay_to,
             sandbox=money.sandbox,
         )
-
-
-def _teller(switchboard: Switchboard, loop: asyncio.AbstractEventLoop) -> Told:
-    """Let live lines hear what was written about their sessions, in the loop they live in."""
-
-    def told(records: tuple[Record, ...]) -> None:
-        news = [r for r in records if switchboard.line(r.originator_id) is not None]
-        if news:
-            # A loop that was closed meanwhile has no lines.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_hear, switchboard, news)
-
-    return told
-
-
-def _hear(switchboard: Switchboard, records: Sequence[Record]) -> None:
-    for record in records:
-        switchboard.heard(record)
 
 
 def _terms(settings: Settings) -> Terms:
@@ -165,6 +157,8 @@ def _terms(settings: Settings) -> Terms:
 
 async def _listen(
     gateway: Gateway,
+    booth: Booth | None,
+    fleet: Fleet,
     books: Books,
     money: Money,
     url: str,
@@ -175,7 +169,7 @@ async def _listen(
 ) -> None:
     """Open the doors; on the way out close them first, then the lines, then let money settle."""
     purchases = Purchases(gateway)
-    streams = Streams(gateway)
+    streams = Streams(booth) if booth else None
     app = application(
         gateway,
         purchases=purchases,
@@ -188,15 +182,18 @@ async def _listen(
             networks={money.rail.name: (money.network,)},
         ),
         health=lambda: _health(gateway),
-        stream=streams.handle,
+        stream=streams.handle if streams else None,
+        fleet=fleet if settings.fleet.secret else None,
         webhook=receiver.receive if receiver else None,
         gate=Gate(
             gateway.clock,
-            origins=Origins(settings.http.trusted_proxies),
+            origins=Origins(
+                settings.http.trusted_proxies, region_header=settings.http.region_header
+            ),
             rate_max=settings.http.ip_rate_max,
         ),
     )
-    stack.push_async_callback(purchases.drain)
+    stack.push_async_callback(_drained, purchases)
     tasks = [
         asyncio.create_task(_sweep(gateway, books)),
         asyncio.create_task(sign_heads(books)),
@@ -207,7 +204,10 @@ async def _listen(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     # Live lines would hold the server open; they are told to leave before it closes.
-    stack.push_async_callback(streams.close)
+    if streams:
+        stack.push_async_callback(streams.close)
+    stack.push_async_callback(fleet.close)
+    stack.callback(runner.take_no_more)
     await web.SockSite(runner, listener).start()
 
 
@@ -223,9 +223,16 @@ async def _health(gateway: Gateway) -> Sequence[Part]:
         ledger = str(refusal)
     return (
         Part(name="ledger", problem=ledger, vital=True),
-        Part(name="stt", problem=gateway.transcriber.traits.problem),
-        Part(name="tts", problem=gateway.synthesizer.traits.problem),
+        *[Part(name=s, problem=_speech_problem(gateway, s)) for s in ("stt", "tts")],
     )
+
+
+def _speech_problem(gateway: Gateway, service: str) -> str:
+    """Why nobody serves it; nothing where somebody does."""
+    found = [s.traits for s in gateway.servers.servers() if s.service == service]
+    if any(traits.ready for traits in found):
+        return ""
+    return found[0].problem if found else f"no {service.upper()} server has registered"
 
 
 async def _sweep(gateway: Gateway, books: Books) -> None:
@@ -242,24 +249,14 @@ async def _sweep(gateway: Gateway, books: Books) -> None:
         await gateway.clock.sleep_until(gateway.clock.now_ms() + SWEEP_MS)
 
 
+async def _drained(purchases: Purchases) -> None:
+    """Let payments under way arrive; one that takes longer is finished at the next start."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            await purchases.drain()
+
+
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _listener(settings: Settings) -> socket.socket:
-    """A listening address; the system chooses the port where it is 0."""
-    host, port = settings.http.host, settings.http.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=1_024)
-    except OSError as refused:
-        msg = f"cannot listen on {host}:{port} ({refused.strerror}): use another --host or --port"
-        raise CannotStartError(msg) from refused
-
-
-def _url(settings: Settings, listener: socket.socket) -> str:
-    host = settings.http.host
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{listener.getsockname()[1]}"

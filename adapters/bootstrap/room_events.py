@@ -9,20 +9,21 @@ from functools import partial
 
 from adapters.bootstrap.parts import Books
 from adapters.room_settings import SANDBOX_ROOMS_KEY, RoomSettings
-from adapters.sfu.nodes import NodeKeys, StaticNodes
-from adapters.sfu.receiver import LOOK_MS, Receiver
-from adapters.sfu.room_service import TwirpRoomService
-from adapters.sfu.rooms import eddsa_token, hs256_token, signer_of
+from adapters.sfu.nodes import KnownNodes, NodeKeys, StaticNodes
+from adapters.sfu.outbound import Outbound
+from adapters.sfu.receiver import Receiver
+from adapters.sfu.room_service import NodeServers, OneServer, TwirpRoomService
+from adapters.sfu.rooms import RoomNames, eddsa_token, hs256_token, signer_of
 from adapters.sfu.webhook import DTelecomWebhooks, LiveKitWebhooks, SessionAddresses, Webhooks
 from domain.gateway import Gateway
-from domain.ports.room_events import RoomService
+from domain.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 
 
 def open_room_events(
     settings: RoomSettings | None,
-    keys: NodeKeys | None,
+    keys: KnownNodes | None,
     gateway: Gateway,
     books: Books,
     stack: AsyncExitStack,
@@ -32,19 +33,44 @@ def open_room_events(
         return None
     if settings.kind == "dtelecom" and keys is None and settings.key != SANDBOX_ROOMS_KEY:
         log.warning("no node's webhooks are believed: rooms are not billed")
-    receiver = Receiver(gateway, _webhooks(settings, keys))
-    if settings.kind == "livekit":
-        sign = partial(hs256_token, secret=settings.secret.encode())
-    else:
-        sign = partial(eddsa_token, signer=signer_of(settings.key, settings.secret))
-    service = TwirpRoomService(key=settings.key, sign=sign, clock=gateway.clock)
-    stack.push_async_callback(service.aclose)
+    receiver = Receiver(
+        gateway, _webhooks(settings, keys), is_owner=books.is_owner, idle_ms=settings.idle_ms
+    )
+    service = _service(settings, keys, gateway.clock, stack)
     tasks = [
         asyncio.create_task(receiver.read()),
-        asyncio.create_task(_look(receiver, service, books)),
+        asyncio.create_task(receiver.look(service)),
+        asyncio.create_task(receiver.roll(service)),
     ]
     stack.push_async_callback(_cancel, tasks)
     return receiver
+
+
+def _service(
+    settings: RoomSettings, keys: KnownNodes | None, clock: Clock, stack: AsyncExitStack
+) -> TwirpRoomService:
+    # An operator's own servers may be in their own network, a public registry's may not.
+    outbound = Outbound(private_ok=settings.registry is None)
+    stack.push_async_callback(outbound.aclose)
+    if settings.kind == "livekit":
+        secret = settings.secret.encode()
+        return TwirpRoomService(
+            key=settings.key,
+            sign=partial(hs256_token, secret=secret),
+            clock=clock,
+            outbound=outbound,
+            servers=OneServer(settings.key, settings.ws_url),
+            names=RoomNames(secret, wallets_meet=settings.wallets_meet),
+        )
+    signer = signer_of(settings.key, settings.secret)
+    return TwirpRoomService(
+        key=settings.key,
+        sign=partial(eddsa_token, signer=signer),
+        clock=clock,
+        outbound=outbound,
+        servers=NodeServers(keys or StaticNodes(())),
+        names=RoomNames(bytes(signer), wallets_meet=settings.wallets_meet),
+    )
 
 
 def _webhooks(settings: RoomSettings, keys: NodeKeys | None) -> Webhooks:
@@ -54,19 +80,8 @@ def _webhooks(settings: RoomSettings, keys: NodeKeys | None) -> Webhooks:
         api_key=settings.key,
         nodes=keys or StaticNodes(()),
         addresses=SessionAddresses(settings.secret),
+        require_room_key=not settings.keyless_ok,
     )
-
-
-async def _look(receiver: Receiver, service: RoomService, books: Books) -> None:
-    """Of several processes the owner looks after rooms for all; a failure waits for the next."""
-    clock = receiver.gateway.clock
-    while True:
-        try:
-            if books.is_owner():
-                await receiver.look(service)
-        except Exception:
-            log.exception("looking after rooms failed")
-        await clock.sleep_until(clock.now_ms() + LOOK_MS)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 
 from adapters.room_settings import RoomSettings
-from adapters.sfu.nodes import NearestNodes, NodeChoice, NodeKeys, OneNode, StaticNodes
+from adapters.sfu.nodes import KnownNodes, NearestNodes, NodeChoice, OneNode, StaticNodes
 from adapters.sfu.outbound import Outbound
 from adapters.sfu.registry import Registry
 from adapters.sfu.rooms import DTelecomRooms, LiveKitRooms, NoRooms
@@ -22,7 +22,7 @@ class RoomParts:
     """`keys` are those of the nodes; None where no list of nodes is configured."""
 
     rooms: Rooms
-    keys: NodeKeys | None = None
+    keys: KnownNodes | None = None
 
 
 async def open_rooms(
@@ -35,7 +35,12 @@ async def open_rooms(
     if settings is None:
         return RoomParts(rooms=NoRooms())
     if settings.kind == "livekit":
-        rooms = LiveKitRooms(key=settings.key, secret=settings.secret, ws_url=settings.ws_url)
+        rooms = LiveKitRooms(
+            key=settings.key,
+            secret=settings.secret,
+            ws_url=settings.ws_url,
+            wallets_meet=settings.wallets_meet,
+        )
         return RoomParts(rooms=rooms)
     nodes, keys = await _nodes(settings, clock, stack)
     return RoomParts(
@@ -45,6 +50,7 @@ async def open_rooms(
             nodes=nodes,
             webhook_url=f"{url}/v1/webhooks/sfu",
             address=SessionAddresses(settings.secret).address,
+            wallets_meet=settings.wallets_meet,
         ),
         keys=keys,
     )
@@ -52,7 +58,7 @@ async def open_rooms(
 
 async def _nodes(
     settings: RoomSettings, clock: Clock, stack: AsyncExitStack
-) -> tuple[NodeChoice, NodeKeys | None]:
+) -> tuple[NodeChoice, KnownNodes | None]:
     random = SystemRandom()
     # An operator's own list may lead into their own network, a public registry may not.
     outbound = Outbound(private_ok=settings.registry is None)

@@ -17,6 +17,7 @@ from adapters.cli import statement as statements
 from adapters.cli.bars import counted
 from adapters.cli.evidence import UsageError, read_keys
 from adapters.cli.replay import compare, recompute
+from adapters.cli.rooms import rooms
 from adapters.cli.stored import add_database, opened
 from adapters.keys import check_signature
 from adapters.log_keys import ROTATIONS
@@ -43,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="append",
         help="the signer's public key or a file of them, newest first (default: log.pub)",
     )
-    parser.add_argument("--session", type=UUID, help="a session id (bill, replay)")
+    parser.add_argument("--session", type=UUID, help="a session id (bill, replay, rooms)")
     parser.add_argument("--bill", type=Path, help="a bill as it was issued, to compare (replay)")
     parser.add_argument("--at", type=int, help="stop at this position (trial-balance)")
     parser.add_argument("--position", type=int, help="the event to prove (proof)")
@@ -215,6 +216,7 @@ _ACTIONS = {
     "rebuild": views.rebuild_lists,
     "replay": _replay,
     "reservations": views.reservations,
+    "rooms": rooms,
     "statement": statements.run,
     "trial-balance": _trial_balance,
     "usage": views.usage,

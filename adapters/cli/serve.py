@@ -7,7 +7,6 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from adapters.bootstrap import STARTING_PROBLEMS, Site, site
 from adapters.cli.models import ensure_models
+from adapters.cli.stopping import Stopping
 from adapters.config import ConfigError, Settings
 from adapters.garbage import tend_garbage
 from adapters.log import configure
@@ -28,11 +28,23 @@ _OPTIONS = {
     "database": "PAYPHONE_DATABASE",
 }
 
+# As a shell says of a program that was interrupted.
+HURRIED = 130
+
 log = logging.getLogger(__name__)
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("serve", help="gateway, STT and TTS in one process")
+    add_options(parser)
+    parser.add_argument(
+        "--no-fetch", action="store_true", help="do not fetch weights that are missing"
+    )
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What every gateway is told, with speech of its own or without."""
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", help="0 lets the system choose (default 8402)")
     parser.add_argument("--data", help="data folder (default payphone-data)")
@@ -50,14 +62,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="sandbox only: lose_answer=1, settle_delay_ms=5000, ... (see adapters/sandbox/faults)",
     )
     parser.add_argument("--ready-file", type=Path, help="written as JSON once it listens")
-    parser.add_argument(
-        "--no-fetch", action="store_true", help="do not fetch weights that are missing"
-    )
-    parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; clocks are paused and batches committed before it returns."""
+def run(options: argparse.Namespace, *, speech: bool = True) -> int:
+    """Serve until SIGTERM or SIGINT; clocks are paused and batches committed before it returns.
+
+    A second signal ends the waiting for others, and the answer is 130: somebody was cut off.
+    """
     environ = dict(os.environ)
     for option, name in _OPTIONS.items():
         if getattr(options, option) is not None:
@@ -66,23 +77,24 @@ def run(options: argparse.Namespace) -> int:
         environ["PAYPHONE_SANDBOX"] = "1"
     settings = Settings.from_environ(environ)
     configure(settings.log.level)
-    if not options.no_fetch:
+    if speech and not options.no_fetch:
         # Missing weights make a service unavailable, not the gateway.
         ensure_models(settings, Console(stderr=True, highlight=False))
     try:
-        asyncio.run(_serve(settings, options.ready_file, _faults(options.fault)))
+        asyncio.run(_serve(settings, options.ready_file, _faults(options.fault), speech=speech))
     except STARTING_PROBLEMS as problem:
         print(f"cannot start: {problem}", file=sys.stderr)
         return 1
+    except asyncio.CancelledError:
+        return HURRIED
     return 0
 
 
-async def _serve(settings: Settings, ready_file: Path | None, faults: Faults) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with site(settings, faults=faults) as place:
+async def _serve(
+    settings: Settings, ready_file: Path | None, faults: Faults, *, speech: bool
+) -> None:
+    stop = Stopping()
+    async with site(settings, faults=faults, speech=speech) as place:
         tend_garbage()
         if ready_file is not None:
             _announce(place, ready_file)
@@ -107,7 +119,6 @@ def _faults(given: list[str]) -> Faults:
 
 
 def _announce(place: Site, ready_file: Path) -> None:
-    """Write the ready file whole, so that a reader never sees half of it."""
     ready: dict[str, object] = {"url": place.url, "pid": os.getpid()}
     if place.sandbox is not None:
         ready["sandbox"] = {
@@ -117,6 +128,11 @@ def _announce(place: Site, ready_file: Path) -> None:
             "solana_address": place.sandbox.solana.address,
             "solana_rpc_url": None,
         }
+    write_ready(ready_file, ready)
+
+
+def write_ready(ready_file: Path, ready: dict[str, object]) -> None:
+    """Write the ready file whole, so that a reader never sees half of it."""
     part = ready_file.with_name(ready_file.name + ".part")
     part.write_text(json.dumps(ready), encoding="utf-8")
     part.replace(ready_file)

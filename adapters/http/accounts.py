@@ -9,12 +9,13 @@ from aiohttp import web
 
 from adapters.http.bodies import malformed, query_count, read_uuid
 from adapters.http.identity import Doorman, shown_wallet
-from adapters.http.shapes import amount, iso, iso_or_none
+from adapters.http.shapes import amount, iso, iso_or_none, settlement_method
 from domain.errors import NotFoundError
 from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.ports.private import SessionDetails
 from domain.ports.views import SessionRow, TransactionRow
+from domain.use_cases.list_sessions import list_sessions
 from domain.use_cases.read_bill import read_bill
 
 ROWS_MAX = 1_000
@@ -61,8 +62,8 @@ class Accounts:
         status = request.query.get("status")
         if status is not None and status not in _STATUSES:
             raise malformed("status", " or ".join(_STATUSES), status)
-        rows = await self._gateway.views.sessions(
-            account_id, limit=limit, offset=offset, status=status
+        rows = await list_sessions(
+            self._gateway, account_id, limit=limit, offset=offset, status=status
         )
         details = await self._gateway.details.find([row.id for row in rows])
         return web.json_response(
@@ -127,7 +128,6 @@ def _session(row: SessionRow, details: SessionDetails) -> dict[str, object]:
         "token_expires_at": iso(row.expires_at_ms),
         "started_at": iso_or_none(row.started_at_ms),
         "ended_at": iso_or_none(row.ended_at_ms),
-        # One method there is; clients type it as text that is always there.
-        "settlement_method": "usage",
+        "settlement_method": settlement_method(row.reason),
         "created_at": iso(row.opened_at_ms),
     }

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from adapters.http.accounts import path_id
 from adapters.http.bodies import Body, idempotency_key, malformed, read_body
-from adapters.http.gate import caller_ip
+from adapters.http.gate import caller_ip, caller_region
 from adapters.http.identity import Doorman
 from adapters.http.sessions import extended, settled
 from adapters.http.shapes import iso
@@ -18,6 +18,7 @@ from domain.use_cases.extend_session import extend_bundle
 from domain.use_cases.open_session import SessionRequest, Ticket, open_bundle
 
 TTS_CHARACTERS_DEFAULT = 10_000
+_ROLES = ("agent", "client")
 
 
 class AgentSessions:
@@ -33,7 +34,7 @@ class AgentSessions:
         tickets = await open_bundle(
             self._gateway,
             caller.account_id,
-            self._orders(body, caller_ip(request)),
+            self._orders(body, caller_ip(request), caller_region(request)),
             request_key=idempotency_key(request, "bundle"),
             api_key_id=caller.api_key_id,
         )
@@ -90,7 +91,7 @@ class AgentSessions:
             }
         )
 
-    def _orders(self, body: Body, own_ip: str) -> list[SessionRequest]:
+    def _orders(self, body: Body, own_ip: str, region: str) -> list[SessionRequest]:
         agent, client = body.name("participant_identity"), body.name("client_identity", default="")
         if client == agent:
             # The room server would throw the first of two equal names out.
@@ -120,8 +121,8 @@ class AgentSessions:
         )
         return [
             *rooms,
-            SessionRequest(service="stt", quantity=duration_ms, language=language),
-            SessionRequest(service="tts", quantity=characters, language=language),
+            SessionRequest(service="stt", quantity=duration_ms, language=language, region=region),
+            SessionRequest(service="tts", quantity=characters, language=language, region=region),
         ]
 
 
@@ -130,9 +131,11 @@ def _rooms(
 ) -> dict[str, object]:
     """One flat ticket, or one under each role."""
     rooms = [ticket for ticket in tickets if ticket.service == "webrtc"]
-    if len(rooms) == 1 and not rooms[0].role:
-        return shape(rooms[0])
-    return {ticket.role: shape(ticket) for ticket in rooms}
+    if len(rooms) == len(_ROLES):
+        # In the order they were opened in: names beside the ledger may be gone, roles with them.
+        return {role: shape(ticket) for role, ticket in zip(_ROLES, rooms, strict=True)}
+    [room] = rooms
+    return {room.role: shape(room)} if room.role else shape(room)
 
 
 def _room_opened(ticket: Ticket) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from adapters.http.bodies import BODY_BYTES_MAX
 from adapters.http.browsers import add_common_headers, preflights, request_id
 from adapters.http.contract import Contract
 from adapters.http.credits import PURCHASE_PATH, Credits
+from adapters.http.doors import DOORS, Doors
 from adapters.http.errors import Handler, errors_as_json
 from adapters.http.gate import Gate
 from adapters.http.identity import Doorman
@@ -28,6 +30,14 @@ from domain.use_cases.purchase_credits import Purchases
 Stream = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class SpeechFleet(Protocol):
+    """Answers speech servers: their lines, and their reports of usage (specs/fleet.md)."""
+
+    async def link(self, request: web.Request) -> web.StreamResponse: ...
+
+    async def events(self, request: web.Request) -> web.Response: ...
+
+
 def application(
     gateway: Gateway,
     *,
@@ -36,19 +46,29 @@ def application(
     health: Health,
     stream: Stream | None = None,
     webhook: Stream | None = None,
+    fleet: SpeechFleet | None = None,
     gate: Gate | None = None,
 ) -> web.Application:
     """The HTTP application; `stream` answers `/v1/stream` with a WebSocket.
 
-    `webhook` answers room servers; without rooms there are none.
+    `fleet` answers speech servers in processes of their own, `webhook` room servers; where there
+    are none, nobody does.
     Without a `gate` no proxy is trusted.
     """
     gate = gate or Gate(gateway.clock)
-    doorman = Doorman(gateway)
+    doorman, doors = Doorman(gateway), Doors()
     app = web.Application(
-        middlewares=(log_fields, errors_as_json, preflights, gate.pass_in, doorman.know_keys),
+        middlewares=(
+            log_fields,
+            doors.pass_through,
+            errors_as_json,
+            preflights,
+            gate.pass_in,
+            doorman.know_keys,
+        ),
         client_max_size=BODY_BYTES_MAX,
     )
+    app[DOORS] = doors
     app.on_response_prepare.append(add_common_headers)
     _add_money(app, gateway, purchases, site, doorman)
     _add_sessions(app, gateway, doorman)
@@ -59,6 +79,9 @@ def application(
     Contract().add_to(app)
     if stream is not None:
         app.router.add_get("/v1/stream", stream)
+    if fleet is not None:
+        app.router.add_get("/internal/fleet", fleet.link)
+        app.router.add_post("/internal/events", fleet.events)
     if webhook is not None:
         app.router.add_post("/v1/webhooks/sfu", webhook)
     return app

@@ -165,6 +165,9 @@ class Body:
 
 async def read_body(request: web.Request) -> Body:
     """The request's JSON object; anything else is a `MalformedError`, too much of it a 413."""
+    announced = request.content_length or 0
+    if announced > BODY_BYTES_MAX:
+        raise web.HTTPRequestEntityTooLarge(max_size=BODY_BYTES_MAX, actual_size=announced)
     try:
         async with asyncio.timeout(BODY_WAIT_S):
             raw = await request.read()

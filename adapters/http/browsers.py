@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 
 from aiohttp import hdrs, web
 
@@ -17,7 +17,10 @@ _ALLOWED = (
     "Authorization, Content-Type, Idempotency-Key, X-Wallet-Address, X-Wallet-Chain, X-Timestamp, "
     "X-Request-Id, PAYMENT-SIGNATURE, X-PAYMENT, Access-Control-Expose-Headers"
 )
-_EXPOSED = "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After, X-Request-Id"
+_EXPOSED = (
+    "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After, X-Request-Id, "
+    "X-Log-Size, Content-Disposition"
+)
 
 
 @web.middleware
@@ -41,6 +44,11 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
 
     Nothing is cached: balances move, and a challenge is for one buyer.
     """
+    mark(request, response)
+
+
+def mark(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """The same for an answer that no application prepares."""
     response.headers.setdefault("Access-Control-Allow-Origin", "*")
     response.headers.setdefault("Access-Control-Expose-Headers", _EXPOSED)
     response.headers.setdefault("Cache-Control", "no-store")
@@ -49,11 +57,16 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 
-def request_id(request: web.Request) -> str:
+def request_id(request: web.BaseRequest) -> str:
     """The client's own `X-Request-Id` where it is a plain word, else one of ours."""
     known = request.get(REQUEST_ID)
     if known is None:
         sent = request.headers.get("X-Request-Id", "")
-        known = sent if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(8)
+        known = sent if _REQUEST_ID.fullmatch(sent) else _new_id()
         request[REQUEST_ID] = known
     return known
+
+
+def _new_id() -> str:
+    """For finding a request again, not for keeping a secret: no system call for each."""
+    return f"{random.getrandbits(64):016x}"

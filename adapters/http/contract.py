@@ -22,10 +22,10 @@ class Contract:
     """Answers `GET /openapi.json`, `/asyncapi.json`, `/docs` and `/llms.txt`."""
 
     def __init__(self) -> None:
-        document = load("openapi")
+        document, speech = load("openapi"), load("asyncapi")
         self._openapi = _compact(document)
-        self._asyncapi = _compact(load("asyncapi"))
-        self._page = page(document)
+        self._asyncapi = _compact(speech)
+        self._page = page(document, speech)
         self._policy = policy(self._page)
         self._text = short_text(document)
 

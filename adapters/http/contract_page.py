@@ -1,26 +1,41 @@
-"""The contract as a page for people: one file without scripts, made from the OpenAPI document."""
+"""The contract as a page for people: one file without scripts, made from its two documents."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
 from html import escape
 from importlib import resources
-from typing import Any
 
+from adapters.http.contract_forms import (
+    Part,
+    asked,
+    form,
+    inline,
+    paragraphs,
+    preformatted,
+    properties,
+    table,
+)
+from adapters.http.contract_stream import ANCHOR, stream
 from adapters.http.contract_text import operations, resolved
 
-_CODE = re.compile(r"`([^`]+)`")
-_BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
-_Part = Mapping[str, Any]
+_ANSWER = "#/components/responses/"
+# On every answer; they are told of once, in the description.
+_EVERYWHERE = {
+    "X-Request-Id",
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
+    "Cache-Control",
+}
 
 
-def page(document: _Part) -> str:
-    """The whole page. Every text of the document is escaped on its way in."""
-    info = document["info"]
+def page(document: Part, speech: Part) -> str:
+    """The whole page, of the OpenAPI and the AsyncAPI document."""
+    info, parts = document["info"], document["components"]
     style = (resources.files("adapters.http") / "docs.css").read_text(encoding="utf-8")
     return "".join(
         (
@@ -29,14 +44,19 @@ def page(document: _Part) -> str:
             '<meta name="color-scheme" content="light dark">\n',
             f"<title>{escape(info['title'])}: the contract</title>\n",
             f'<link rel="icon" href="data:,">\n<style>{style}</style>\n</head>\n<body>\n',
-            f"<h1>{escape(info['title'])}</h1>\n<p>{_inline(info['summary'])}</p>\n",
+            f"<h1>{escape(info['title'])}</h1>\n<p>{inline(info['summary'])}</p>\n",
             '<p>For programs: <a href="/openapi.json">OpenAPI</a>, <a href="/asyncapi.json">',
             'AsyncAPI</a> of the WebSocket, <a href="/llms.txt">short text</a>.</p>\n',
             _contents(document),
-            _text(info["description"]),
+            paragraphs(info["description"]),
+            '<h2 id="signing">Headers that sign</h2>\n',
+            _schemes(parts["securitySchemes"]),
             *(_tag(document, tag) for tag in document["tags"]),
-            "<h2>Shapes</h2>\n",
-            *(_schema(name, part) for name, part in document["components"]["schemas"].items()),
+            stream(speech),
+            '<h2 id="refusals">Refusals</h2>\n',
+            *(_refusal(name, answer) for name, answer in parts["responses"].items()),
+            '<h2 id="shapes">Shapes</h2>\n',
+            *(_schema(name, part) for name, part in parts["schemas"].items()),
             "</body>\n</html>\n",
         )
     )
@@ -53,130 +73,133 @@ def policy(made: str) -> str:
     )
 
 
-def _contents(document: _Part) -> str:
-    items = "".join(
+def _contents(document: Part) -> str:
+    groups = "".join(
+        f"<li>{escape(tag['name'].capitalize())}\n<ul>\n{_listed(document, tag)}</ul></li>\n"
+        for tag in document["tags"]
+    )
+    rest = "".join(
+        f'<li><a href="#{anchor}">{title}</a></li>\n'
+        for anchor, title in (
+            ("signing", "Headers that sign"),
+            (ANCHOR, "The WebSocket"),
+            ("refusals", "Refusals"),
+            ("shapes", "Shapes"),
+        )
+    )
+    return f"<nav><ul>\n{groups}{rest}</ul></nav>\n"
+
+
+def _listed(document: Part, tag: Part) -> str:
+    return "".join(
         f'<li><a href="#{_anchor(op)}"><code>{method} {escape(path)}</code></a></li>\n'
         for method, path, op in operations(document)
+        if tag["name"] in op["tags"]
     )
-    return f"<nav><ul>\n{items}</ul></nav>\n"
 
 
-def _tag(document: _Part, tag: _Part) -> str:
+def _schemes(schemes: Part) -> str:
+    rows = (
+        (
+            f"<code>{escape(scheme.get('name', 'Authorization'))}</code>",
+            escape(name),
+            inline(scheme["description"]),
+        )
+        for name, scheme in schemes.items()
+    )
+    return table(("header", "", ""), rows)
+
+
+def _tag(document: Part, tag: Part) -> str:
     parts = (
         _operation(document, method, path, op)
         for method, path, op in operations(document)
         if tag["name"] in op["tags"]
     )
     title = escape(tag["name"].capitalize())
-    return f"<h2>{title}</h2>\n<p>{_inline(tag['description'])}</p>\n{''.join(parts)}"
+    return f"<h2>{title}</h2>\n<p>{inline(tag['description'])}</p>\n{''.join(parts)}"
 
 
-def _operation(document: _Part, method: str, path: str, op: _Part) -> str:
+def _operation(document: Part, method: str, path: str, op: Part) -> str:
     signed = "public" if op.get("security") == [] else "signed"
     own = [*document["paths"][path].get("parameters", []), *op.get("parameters", [])]
     parameters = [resolved(document, p) for p in own]
+    answers = op["responses"].items()
     return "".join(
         (
             f'<section id="{_anchor(op)}">\n<h3><code>{method} {escape(path)}</code></h3>\n',
-            f'<p>{_inline(op["summary"])} <span class="soft">({signed})</span></p>\n',
-            _text(op.get("description", "")),
-            _table(
+            f'<p>{inline(op["summary"])} <span class="soft">({signed})</span></p>\n',
+            paragraphs(op.get("description", "")),
+            table(
                 ("asks", "where", "form", ""),
-                (_asked(p["name"], p["in"], p["schema"], p) for p in parameters),
+                (asked(p["name"], p["in"], p["schema"], p) for p in parameters),
             )
             if parameters
             else "",
             _body(document, op),
-            _table(
+            table(
                 ("answers", "body", ""),
-                (_answered(status, resolved(document, a)) for status, a in op["responses"].items()),
+                (_answered(status, a) for status, a in answers if "$ref" not in a),
             ),
+            _refusals({status: a["$ref"] for status, a in answers if "$ref" in a}),
             "</section>\n",
         )
     )
 
 
-def _body(document: _Part, op: _Part) -> str:
+def _body(document: Part, op: Part) -> str:
     content = op.get("requestBody", {}).get("content", {})
-    schemas = [resolved(document, media["schema"]) for media in content.values()]
-    return "".join(_properties(schema, "body") for schema in schemas)
+    shown = []
+    for kind, media in content.items():
+        more = len(content) > 1
+        shown.append(f'<p class="soft">{escape(kind)}</p>\n' if more else "")
+        shown.append(properties(resolved(document, media["schema"]), "body"))
+        if "example" in media:
+            shown.append(preformatted(json.dumps(media["example"], indent=2)))
+    return "".join(shown)
 
 
-def _schema(name: str, part: _Part) -> str:
-    described = f"<p>{_inline(part['description'])}</p>\n" if "description" in part else ""
-    shape = _properties(part, "") if "properties" in part else f"<p>{_form(part)}</p>\n"
+def _refusals(references: dict[str, str]) -> str:
+    """The answers that many routes share, by their status; each is told of once, further down."""
+    links = (
+        f'<a href="#answer-{escape(ref.removeprefix(_ANSWER))}"><code>{escape(status)}</code></a>'
+        for status, ref in references.items()
+    )
+    return f"<p>Refusals: {', '.join(links)}</p>\n" if references else ""
+
+
+def _refusal(name: str, answer: Part) -> str:
+    return (
+        f'<section id="answer-{escape(name)}">\n<h3>{escape(name)}</h3>\n'
+        f"<p>{inline(answer['description'])}</p>\n<p>{_bodies(answer)}{_headers(answer)}</p>\n"
+        "</section>\n"
+    )
+
+
+def _schema(name: str, part: Part) -> str:
+    described = f"<p>{inline(part['description'])}</p>\n" if "description" in part else ""
+    shape = properties(part) if "properties" in part else f"<p>{form(part)}</p>\n"
     return f'<section id="{escape(name)}">\n<h3>{escape(name)}</h3>\n{described}{shape}</section>\n'
 
 
-def _properties(schema: _Part, where: str) -> str:
-    required = schema.get("required", [])
-    rows = (
-        _asked(name, where, part, {**part, "required": name in required})
-        for name, part in schema.get("properties", {}).items()
-    )
-    return _table(("field", where and "where", "form", ""), rows)
+def _answered(status: str, answer: Part) -> tuple[str, ...]:
+    told = inline(answer["description"]) + _headers(answer)
+    return f"<code>{escape(status)}</code>", _bodies(answer), told
 
 
-def _asked(name: str, where: str, schema: _Part, about: _Part) -> tuple[str, ...]:
-    optional = "" if about.get("required") else ' <span class="soft">optional</span>'
-    return (
-        f"<code>{escape(name)}</code>{optional}",
-        escape(where),
-        _form(schema),
-        _inline(about.get("description", "")),
-    )
-
-
-def _answered(status: str, answer: _Part) -> tuple[str, ...]:
-    bodies = (
-        f"{_form(media['schema'])} <span class='soft'>{escape(kind)}</span>"
+def _bodies(answer: Part) -> str:
+    return "<br>".join(
+        f"{form(media['schema'])} <span class='soft'>{escape(kind)}</span>"
         for kind, media in answer.get("content", {}).items()
     )
-    return f"<code>{escape(status)}</code>", "<br>".join(bodies), _inline(answer["description"])
 
 
-def _form(schema: _Part) -> str:
-    """A schema in a few words, with links to the shapes it names."""
-    if "$ref" in schema:
-        name = escape(schema["$ref"].rpartition("/")[2])
-        return f'<a href="#{name}">{name}</a>'
-    for key in ("anyOf", "oneOf"):
-        if key in schema:
-            return " or ".join(_form(part) for part in schema[key])
-    return ", ".join(_words(schema)) or "anything"
+def _headers(answer: Part) -> str:
+    """What an answer carries beyond what every answer does."""
+    own = [name for name in answer.get("headers", {}) if name not in _EVERYWHERE]
+    names = ", ".join(f"<code>{escape(name)}</code>" for name in own)
+    return f' <span class="soft">Headers: {names}.</span>' if own else ""
 
 
-def _words(schema: _Part) -> Iterator[str]:
-    kind = schema.get("type")
-    if kind == "array":
-        yield f"list of {_form(schema.get('items', {}))}"
-    elif kind is not None:
-        yield escape(kind if isinstance(kind, str) else " or ".join(kind))
-    if "const" in schema:
-        yield f"<code>{escape(str(schema['const']))}</code>"
-    if "enum" in schema:
-        yield " or ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
-    names = {"minimum": "at least", "maximum": "at most", "maxLength": "length at most"}
-    for key, word in {**names, "default": "default", "format": ""}.items():
-        if key in schema:
-            yield f"{word} {escape(str(schema[key]))}".strip()
-
-
-def _table(heads: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{text}</th>" for text in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in row)}</tr>\n" for row in rows)
-    return f'<div class="scroll"><table>\n<tr>{head}</tr>\n{body}</table></div>\n'
-
-
-def _text(described: str) -> str:
-    paragraphs = (block for block in described.strip().split("\n\n") if block)
-    return "".join(f"<p>{_inline(block)}</p>\n" for block in paragraphs)
-
-
-def _inline(text: str) -> str:
-    """Escaped first, so that code and bold are all the markup there can be."""
-    return _BOLD.sub(r"<strong>\1</strong>", _CODE.sub(r"<code>\1</code>", escape(text)))
-
-
-def _anchor(op: _Part) -> str:
+def _anchor(op: Part) -> str:
     return escape(op["operationId"])

@@ -34,6 +34,9 @@ from domain.money import Microcredits
 
 log = logging.getLogger(__name__)
 
+# A server that stops is replaced or back within a few seconds.
+SHUT_MS = 5_000
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATUS: dict[type[GatewayError], int] = {
@@ -85,10 +88,17 @@ def refused(refusal: GatewayError) -> web.Response:
     return web.json_response(refusal_body(refusal), status=STATUS[type(refusal)], headers=headers)
 
 
-def plain_error(status: int, text: str) -> web.Response:
+def plain_error(status: int, text: str, *, code: str = "") -> web.Response:
     """An answer for what never reached a use case: no such route, too large, a failure."""
-    body = {"error": text, "code": _CODES.get(status, "error" if status < 500 else "internal")}  # noqa: PLR2004 (the server's own statuses start there)
-    return web.json_response(body, status=status)
+    known = _CODES.get(status, "error" if status < 500 else "internal")  # noqa: PLR2004 (the server's own statuses start there)
+    return web.json_response({"error": text, "code": code or known}, status=status)
+
+
+def shutting_down() -> web.Response:
+    """The answer of a server that stops; another one or the same will be there soon."""
+    answer = plain_error(503, "The server is stopping; ask again", code="shutting_down")
+    answer.headers["Retry-After"] = whole_seconds(SHUT_MS)
+    return answer
 
 
 def whole_seconds(duration_ms: int) -> str:

@@ -28,6 +28,7 @@ GUARDED = (
 # Asked by anybody, and each answer costs a look into the ledger.
 _HEALTH = "/internal/health"
 _ORIGIN = web.RequestKey("origin", str)
+_REGION = web.RequestKey("region", str)
 
 
 class Gate:
@@ -46,6 +47,7 @@ class Gate:
     @web.middleware
     async def pass_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request[_ORIGIN] = self._origins.of(request)
+        request[_REGION] = self._origins.region_of(request)
         caller = household(origin)
         if request.path.startswith(GUARDED) and request.path != _HEALTH:
             self._limit.check(caller)
@@ -62,3 +64,9 @@ def caller_ip(request: web.Request) -> str:
     """Where the request came from, as the gate found it."""
     origin: str = request.get(_ORIGIN, "")
     return origin
+
+
+def caller_region(request: web.Request) -> str:
+    """The region the request came from, "" where nobody knows."""
+    region: str = request.get(_REGION, "")
+    return region

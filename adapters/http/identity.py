@@ -10,17 +10,13 @@ from uuid import UUID
 
 import base58
 from aiohttp import web
-from eth_account import Account as EthAccount
-from eth_account.messages import encode_defunct
-from eth_keys.exceptions import BadSignature
-from eth_utils.address import to_checksum_address
-from eth_utils.exceptions import ValidationError
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from adapters.http import bearer
 from adapters.http.bodies import malformed
 from adapters.http.errors import Handler
+from adapters.http.evm import checksummed, text_signer
 from adapters.http.limits import RateLimit
 from domain.account import Account
 from domain.errors import UnauthenticatedError
@@ -34,8 +30,6 @@ _SOLANA_ADDRESS_LENGTH_MAX = 44
 _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
-# The recovery id as wallets write it, and as some libraries do.
-_RECOVERY_IDS = (0, 1, 27, 28)
 _HOLDER = web.RequestKey("holder", KeyHolder)
 
 
@@ -143,25 +137,15 @@ def wallet_of(chain: str, address: str) -> str:
 
 def shown_wallet(chain: str, wallet: str) -> str:
     """The address as people know it: EVM with its checksum."""
-    return str(to_checksum_address(wallet)) if chain == "evm" else wallet
+    return checksummed(wallet) if chain == "evm" else wallet
 
 
 def signed_by(chain: str, wallet: str, signature: str, message: str) -> bool:
     """Whether this wallet signed this text; wrong in form is wrong."""
     if chain == "evm":
-        return _evm_signer(signature, message) == wallet
+        raw = bytes.fromhex(signature[2:]) if _EVM_SIGNATURE.fullmatch(signature) else b""
+        return bool(raw) and text_signer(message, raw) == wallet
     return _solana_holds(wallet, signature, message)
-
-
-def _evm_signer(signature: str, message: str) -> str | None:
-    if not _EVM_SIGNATURE.fullmatch(signature) or int(signature[-2:], 16) not in _RECOVERY_IDS:
-        return None
-    try:
-        signer: str = EthAccount.recover_message(encode_defunct(text=message), signature=signature)
-    except (BadSignature, ValidationError, ValueError):
-        # r or s is outside the curve's order, or no point has it.
-        return None
-    return signer.lower()
 
 
 def _solana_holds(wallet: str, signature: str, message: str) -> bool:

@@ -27,7 +27,8 @@ class RateLimit:
 
     def check(self, caller: Hashable) -> None:
         """Count nothing; RateLimitError, saying when to come back, where the bucket is empty."""
-        over = self._full_at_of(caller) - self._now() - (2 * self._rate_max - 1) * _MS_PER_S
+        now = self._now()
+        over = self._full_at_of(caller, now) - now - (2 * self._rate_max - 1) * _MS_PER_S
         if over > 0:
             raise RateLimitError(limit=self._rate_max, retry_after_ms=-(-over // self._rate_max))
 
@@ -38,14 +39,14 @@ class RateLimit:
 
     def charge(self, caller: Hashable, cost: int = 1) -> None:
         """Count `cost` requests that were made already; nobody owes more than a whole bucket."""
-        full_at = self._full_at_of(caller) + cost * _MS_PER_S
-        self._full_at[caller] = min(full_at, self._now() + 2 * self._rate_max * _MS_PER_S)
+        now = self._now()
+        full_at = self._full_at_of(caller, now) + cost * _MS_PER_S
+        self._full_at[caller] = min(full_at, now + 2 * self._rate_max * _MS_PER_S)
         self._full_at.move_to_end(caller)
         if len(self._full_at) > CALLERS_MAX:
             self._full_at.popitem(last=False)
 
-    def _full_at_of(self, caller: Hashable) -> int:
-        now = self._now()
+    def _full_at_of(self, caller: Hashable, now: int) -> int:
         return max(now, self._full_at.get(caller, now))
 
     def _now(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -18,6 +19,9 @@ from aiohttp import web
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
+REGION_LENGTH_MAX = 32
+# Remembered: the same callers come again, and each request asks several times.
+ADDRESSES_MAX = 4_096
 _HOPS_MAX = 32
 _FOR = re.compile(r"(?:^|;)\s*for\s*=\s*(\"[^\"]*\"|[^;\s]+)", re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
@@ -29,6 +33,7 @@ def networks_of(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
+@lru_cache(maxsize=ADDRESSES_MAX)
 def address_of(text: str) -> Address | None:
     """`ip`, `ip:port` or `[v6]:port` as an address; IPv4 in IPv6 is IPv4, zones are dropped."""
     text = text.strip()
@@ -58,8 +63,16 @@ class Origins:
     unchanged, nobody knows which, and the peer's own address counts.
     """
 
-    def __init__(self, trusted: Sequence[Network] = ()) -> None:
+    def __init__(self, trusted: Sequence[Network] = (), *, region_header: str = "") -> None:
         self._trusted = tuple(trusted)
+        self._region_header = region_header
+
+    def region_of(self, request: web.BaseRequest) -> str:
+        """The region a trusted proxy says the caller is in, "" where none says so."""
+        peer = address_of(request.remote or "")
+        if not self._region_header or peer is None or not self._is_trusted(peer):
+            return ""
+        return request.headers.get(self._region_header, "").strip().lower()[:REGION_LENGTH_MAX]
 
     def of(self, request: web.BaseRequest) -> str:
         """The caller's address, "" where there is none (a local socket)."""

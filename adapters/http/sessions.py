@@ -6,9 +6,9 @@ from aiohttp import web
 
 from adapters.http.accounts import path_id
 from adapters.http.bodies import idempotency_key, read_body
-from adapters.http.gate import caller_ip
+from adapters.http.gate import caller_ip, caller_region
 from adapters.http.identity import Caller, Doorman
-from adapters.http.shapes import amount, iso, iso_or_none
+from adapters.http.shapes import amount, iso, iso_or_none, settlement_method
 from domain.gateway import Gateway
 from domain.session import Session
 from domain.use_cases.close_session import end_session
@@ -54,6 +54,7 @@ class Sessions:
             service="stt",
             quantity=body.minutes("duration_minutes", self._gateway.terms),
             language=body.language(),
+            region=caller_region(request),
         )
         return _speech_opened(await self._open(request, caller, order))
 
@@ -64,6 +65,7 @@ class Sessions:
             service="tts",
             quantity=body.count("max_characters", most=self._gateway.terms.characters_max),
             language=body.language(),
+            region=caller_region(request),
         )
         return _speech_opened(await self._open(request, caller, order))
 
@@ -140,7 +142,7 @@ def settled(session: Session) -> dict[str, object]:
         "reserved_microcredits": amount(session.reserved),
         "charged_microcredits": amount(session.charged),
         "refunded_microcredits": amount(session.refunded),
-        "settlement_method": "usage",
+        "settlement_method": settlement_method(session.reason),
         "ended_at": iso_or_none(session.closed_at_ms),
     }
 

@@ -11,8 +11,11 @@ from aiohttp import web
 from domain.errors import NotFoundError
 from domain.gateway import Gateway
 from domain.money import MICROCREDITS_PER_USD
-from domain.ports.speech import EngineTraits
+from domain.ports.speech_servers import SpeechServer
 from domain.pricing import MS_PER_MINUTE, SERVICES, Tariff
+
+# How often it is worth asking whether a broken part is whole again.
+_RETRY_S = "5"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,31 +81,21 @@ class Site:
         )
 
     async def servers(self, request: web.Request) -> web.Response:
-        """Each service with its servers; this process serves its own speech."""
-        gateway = self._gateway
-        speech = {
-            "stt": _server(gateway.transcriber.traits, gateway.stt_url),
-            "tts": _server(gateway.synthesizer.traits, gateway.tts_url),
-        }
+        """Each service with its servers."""
+        known = self._gateway.servers.servers()
         return web.json_response(
             {
-                name: {"available": server["ready"], "servers": [server]}
-                for name, server in speech.items()
+                service: {
+                    "available": any(s.has_room for s in known if s.service == service),
+                    "servers": [_server(s) for s in known if s.service == service],
+                }
+                for service in ("stt", "tts")
             }
         )
 
     async def health(self, request: web.Request) -> web.Response:
         """200 while the gateway can do its work, 503 when a vital part is broken."""
-        parts = await self._health()
-        broken = [part.name for part in parts if part.problem]
-        down = [part.name for part in parts if part.problem and part.vital]
-        body: dict[str, object] = {
-            "status": "down" if down else "degraded" if broken else "ok",
-            "parts": {part.name: part.problem or "ok" for part in parts},
-        }
-        if down:
-            body |= {"error": f"Not working: {', '.join(down)}", "code": "unhealthy"}
-        return web.json_response(body, status=503 if down else 200)
+        return health_answer(await self._health())
 
     async def checkpoint(self, request: web.Request) -> web.Response:
         """The signed head of the log, as a C2SP signed note; `cosigned`: one a witness saw."""
@@ -145,6 +138,20 @@ class Site:
         )
 
 
+def health_answer(parts: Sequence[Part]) -> web.Response:
+    """200 while the work can be done, 503 when a vital part is broken."""
+    broken = [part.name for part in parts if part.problem]
+    down = [part.name for part in parts if part.problem and part.vital]
+    body: dict[str, object] = {
+        "status": "down" if down else "degraded" if broken else "ok",
+        "parts": {part.name: part.problem or "ok" for part in parts},
+    }
+    if down:
+        body |= {"error": f"Not working: {', '.join(down)}", "code": "unhealthy"}
+    headers = {"Retry-After": _RETRY_S} if down else {}
+    return web.json_response(body, status=503 if down else 200, headers=headers)
+
+
 def _price(tariff: Tariff) -> dict[str, object]:
     """The rate per minute or per 1,000 characters, as people quote it."""
     if tariff.unit == "ms":
@@ -158,9 +165,14 @@ def _price(tariff: Tariff) -> dict[str, object]:
     }
 
 
-def _server(traits: EngineTraits, url: str) -> dict[str, object]:
+def _server(server: SpeechServer) -> dict[str, object]:
+    traits = server.traits
     return {
-        "url": url,
+        "name": server.name or None,
+        "url": server.url,
+        "regions": sorted(server.regions),
+        "live": server.live,
+        "capacity": server.capacity or None,
         "engine": traits.name,
         "ready": traits.ready,
         "problem": traits.problem or None,

@@ -6,6 +6,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import base58
 
@@ -16,6 +17,8 @@ _DOMAIN_BYTES_MAX = 253
 _DOMAIN_AT = 8 + 2 * KEY_BYTES
 _KEY_TEXT_MAX = 44
 _SEED_NAME_MAX = 32
+# Of a few hundred nodes each signs again and again.
+_REMEMBERED_MAX = 1_024
 
 # The curve of Ed25519: -x^2 + y^2 = 1 + d x^2 y^2 over the integers modulo p.
 _P = 2**255 - 19
@@ -35,6 +38,7 @@ class NodeEntry:
     active: bool
 
 
+@lru_cache(maxsize=_REMEMBERED_MAX)
 def key_bytes(text: str) -> bytes | None:
     """The 32 bytes of a Solana address in base58, or None."""
     # Base58 takes quadratic time, and forgives white space at the end.

@@ -18,7 +18,8 @@ _INT64 = 2**63
 class RoomEvent:
     """One event; "" and 0 for what is absent, times in ms.
 
-    `told_session` is the session a LiveKit token carried in its attributes.
+    `told_session` is the session a LiveKit token carried in its attributes, `dropped` how many
+    events before this one were lost.
     """
 
     name: str
@@ -32,6 +33,7 @@ class RoomEvent:
     joined_ms: int
     is_relayed: bool
     told_session: str
+    dropped: int
 
     def at_ms(self, received_ms: int) -> int:
         """When it happened: never later than it was told, nor long before."""
@@ -45,8 +47,9 @@ def parse_event(body: bytes | str) -> RoomEvent:
     try:
         text = body if isinstance(body, str) else body.decode("utf-8")
         fields = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
-        # A lone surrogate can be escaped in JSON, and stored nowhere.
-        json.dumps(fields, ensure_ascii=False).encode()
+        if "\\u" in text:
+            # A lone surrogate can be escaped in JSON, and stored nowhere.
+            json.dumps(fields, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as damage:
         raise _malformed("body", "one JSON object without a key twice") from damage
     if not isinstance(fields, dict):
@@ -59,15 +62,16 @@ def parse_event(body: bytes | str) -> RoomEvent:
     return RoomEvent(
         name=name,
         event_id=_text(fields, "id"),
-        created_ms=_whole(fields.get("createdAt")) * 1000,
+        created_ms=whole_number(fields.get("createdAt")) * 1000,
         room_sid=_text(room, "sid"),
         room_name=_text(room, "name"),
         room_key=_text(room, "key"),
         participant_sid=_text(participant, "sid"),
         identity=_text(participant, "identity"),
-        joined_ms=_whole(participant.get("joinedAt")) * 1000,
+        joined_ms=whole_number(participant.get("joinedAt")) * 1000,
         is_relayed=participant.get("relayed") is True,
         told_session=_text(attributes, "session_id") if isinstance(attributes, dict) else "",
+        dropped=whole_number(fields.get("numDropped")),
     )
 
 
@@ -85,7 +89,7 @@ def _text(fields: dict[str, Any], name: str) -> str:
     return value
 
 
-def _whole(value: object) -> int:
+def whole_number(value: object) -> int:
     """A 64-bit number as protobuf spells it, or as a number; 0 for anything else."""
     if isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit():  # noqa: PLR2004 (no 64-bit number is longer)
         value = int(value)

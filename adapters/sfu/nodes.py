@@ -70,6 +70,10 @@ class NodeList(Protocol):
     def nodes(self) -> Sequence[Node]: ...
 
 
+class KnownNodes(NodeKeys, NodeList, Protocol):
+    """Both of one list."""
+
+
 class NodeChoice(Protocol):
     """Chooses a room server.
 

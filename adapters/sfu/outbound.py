@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 from socket import AddressFamily
 from urllib.parse import urlsplit
@@ -29,17 +30,32 @@ class Outbound:
 
     async def ask(self, url: str, body: object, *, bytes_max: int, timeout_ms: int) -> object:
         """The decoded answer; ConnectionError for everything that is not 200 and JSON."""
+        status, answer = await self.post(url, body, bytes_max=bytes_max, timeout_ms=timeout_ms)
+        if status != _OK:
+            msg = f"status {status}"
+            raise ConnectionError(msg)
+        return answer
+
+    async def post(
+        self,
+        url: str,
+        body: object,
+        *,
+        bytes_max: int,
+        timeout_ms: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, object]:
+        """The status and the decoded answer; ConnectionError for everything that is not JSON."""
         if not self._private_ok and is_private_host(urlsplit(url).hostname or ""):
             raise ConnectionError("the address is not of the open internet")
         try:
             async with (
                 asyncio.timeout(timeout_ms / 1_000),
-                self._opened().post(url, json=body, allow_redirects=False) as answer,
+                self._opened().post(
+                    url, json=body, headers=headers, allow_redirects=False
+                ) as answer,
             ):
-                if answer.status != _OK:
-                    msg = f"status {answer.status}"
-                    raise ConnectionError(msg)
-                return json.loads(await _whole(answer.content, bytes_max))
+                return answer.status, json.loads(await _whole(answer.content, bytes_max))
         # The URL may hold an access key and is in the texts of what the library raises.
         except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             msg = f"no answer ({type(error).__name__})"

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hmac
 import string
+from functools import lru_cache
 
 _DIGITS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 # Six bits have 64 values for 62 digits: those that begin with four ones are written as five bits.
 _SHORT = 0b011110
+# One API key for ever, and rooms of which several events come.
+_REMEMBERED_MAX = 1_024
 
 
 def room_key(room_name: str, api_key: str) -> str:
@@ -24,6 +27,7 @@ def is_room_key(found: str, room_name: str, api_key: str) -> bool:
     return hmac.compare_digest(found.encode(), room_key(room_name, api_key).encode())
 
 
+@lru_cache(maxsize=_REMEMBERED_MAX)
 def _base62(raw: bytes) -> str:
     value, bits = int.from_bytes(raw), 8 * len(raw)
     digits = []

@@ -17,6 +17,7 @@ from domain.ports.rooms import Join, RoomTicket
 
 _SEED_BYTES = 32
 _PAIR_BYTES = 64
+_TAG_BYTES = 10
 
 
 class DTelecomRooms:
@@ -24,7 +25,8 @@ class DTelecomRooms:
 
     `key` is the base58 public key, `secret` base58 of the 32-byte seed or of seed and public key.
     A pair that does not belong together is a ValueError. Everybody goes to `ws_url`, or where
-    `nodes` says. `address` gives the part of the webhook's URL that names a session.
+    `nodes` says. `address` gives the part of the webhook's URL that names a session. What
+    `wallets_meet` does is in `RoomNames`.
     """
 
     def __init__(
@@ -36,16 +38,18 @@ class DTelecomRooms:
         ws_url: str = "",
         nodes: NodeChoice | None = None,
         address: Callable[[str], str] | None = None,
+        wallets_meet: bool = False,
     ) -> None:
         self._key = key
         self._signer = signer_of(key, secret)
+        self._names = RoomNames(bytes(self._signer), wallets_meet=wallets_meet)
         self._address = address
         self._nodes = nodes or OneNode(ws_url)
         self._webhook_url = webhook_url
 
     async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
         claims = _present(
-            video=_grants(join.room_name),
+            video=_grants(self._names.name(join)),
             metadata=join.metadata,
             name=join.identity,
             webHookURL=self._webhook_url_of(join),
@@ -67,14 +71,15 @@ class DTelecomRooms:
 class LiveKitRooms:
     """Implements `Rooms` with HS256 tokens; the session comes back in the webhook's attributes."""
 
-    def __init__(self, *, key: str, secret: str, ws_url: str) -> None:
+    def __init__(self, *, key: str, secret: str, ws_url: str, wallets_meet: bool = False) -> None:
         self._key = key
         self._secret = secret.encode()
+        self._names = RoomNames(self._secret, wallets_meet=wallets_meet)
         self._nodes = OneNode(ws_url)
 
     async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
         claims = _present(
-            video=_grants(join.room_name),
+            video=_grants(self._names.name(join)),
             metadata=join.metadata,
             name=join.identity,
             attributes={"session_id": join.session_id} if join.session_id else "",
@@ -91,6 +96,25 @@ class NoRooms:
 
     async def ticket(self, join: Join, *, client_ip: str) -> RoomTicket:
         raise NoCapacityError(service="webrtc")
+
+
+class RoomNames:
+    """What a room is called at the room server: each wallet has rooms of its own.
+
+    One API key signs for all wallets. Whoever asked for a stranger's room by its name would else
+    hear the stranger. The tag in front needs our secret, and tells nobody who pays. Where
+    `wallets_meet`, a room is called what was asked.
+    """
+
+    def __init__(self, secret: bytes, *, wallets_meet: bool) -> None:
+        self._key = hashlib.sha256(b"payphone room tag\n" + secret).digest()
+        self._wallets_meet = wallets_meet
+
+    def name(self, join: Join) -> str:
+        if self._wallets_meet:
+            return join.room_name
+        mark = hmac.digest(self._key, join.account_id.encode(), hashlib.sha256)
+        return f"{base64.b32encode(mark[:_TAG_BYTES]).decode().lower()}.{join.room_name}"
 
 
 def _grants(room_name: str) -> dict[str, object]:

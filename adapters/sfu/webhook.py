@@ -123,6 +123,9 @@ class DTelecomWebhooks:
             raise NoCapacityError(service="webrtc") from unknown
         return _sighting(delivery, event, delivery.session_id)
 
+    def is_after_loss(self, delivery: Delivery) -> bool:
+        return _is_after_loss(delivery)
+
     def _is_worth_keeping(self, session_id: UUID) -> bool:
         """Anybody can sign with a key nobody has heard of; so only so many for one session."""
         if len(self._doubted) >= DOUBTED_SESSIONS_MAX:
@@ -154,7 +157,7 @@ class LiveKitWebhooks:
             now_ms=posted.received_at_ms,
         )
         event = parse_event(posted.body)
-        if event.name not in KINDS:
+        if event.name not in KINDS and not event.dropped:
             return None
         return _delivery(posted, event, issuer=self._key, session_id=None)
 
@@ -168,17 +171,33 @@ class LiveKitWebhooks:
             return None
         return _sighting(delivery, event, session_id)
 
+    def is_after_loss(self, delivery: Delivery) -> bool:
+        return _is_after_loss(delivery)
+
+
+def _is_after_loss(delivery: Delivery) -> bool:
+    """A server that drops deliveries counts them in the next one."""
+    if "numDropped" not in delivery.body:
+        return False
+    try:
+        return parse_event(delivery.body).dropped > 0
+    except MalformedError:
+        return False
+
 
 def _delivery(
     posted: Posted, event: RoomEvent, *, issuer: str, session_id: UUID | None
 ) -> Delivery:
     name = event.event_id or hashlib.sha256(posted.body).hexdigest()
+    # A node tells everybody of their room's end, each at their own address.
+    copy = f"{issuer}\n{session_id}\n{name}" if session_id else f"{issuer}\n{name}"
     return Delivery(
-        delivery_id=hashlib.sha256(f"{issuer}\n{name}".encode()).hexdigest(),
+        delivery_id=hashlib.sha256(copy.encode()).hexdigest(),
         issuer=issuer,
         session_id=session_id,
         received_at_ms=posted.received_at_ms,
         body=_text(posted.body),
+        token=posted.authorization,
     )
 
 

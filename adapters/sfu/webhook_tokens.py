@@ -12,17 +12,16 @@ import hmac
 import json
 from typing import Any
 
-import base58
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
+from adapters.sfu.entries import key_bytes
 from domain.errors import UnauthenticatedError
 
 TOKEN_LENGTH_MAX = 8_192
 LEEWAY_S = 60
 # A room server's tokens live five minutes.
 LIFE_S_MAX = 600
-_KEY_BYTES = 32
 _PARTS = 3
 
 
@@ -33,10 +32,10 @@ def node_signer(token: str, body: bytes, *, now_ms: int) -> str:
     """
     signed, claims, signature = _parts(token, "EdDSA")
     issuer = claims.get("iss")
+    key = key_bytes(issuer) if isinstance(issuer, str) else None
+    if key is None:
+        raise _refused("issuer")
     try:
-        key = base58.b58decode(issuer) if isinstance(issuer, str) and len(issuer) < 64 else b""  # noqa: PLR2004 (32 bytes are at most 44 characters)
-        if len(key) != _KEY_BYTES:
-            raise _refused("issuer")
         VerifyKey(key).verify(signed, signature)
     except (ValueError, BadSignatureError) as wrong:
         raise _refused("signature") from wrong

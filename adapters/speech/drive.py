@@ -11,8 +11,8 @@ from adapters.log import bound
 from adapters.speech.close import closing
 from adapters.speech.dead_keys import DeadKeys, Visit
 from adapters.speech.dialect import Dialect, Frame, Wire
+from domain.booth import Booth
 from domain.errors import GatewayError
-from domain.gateway import Gateway
 from domain.use_cases.speech_messages import (
     Failed,
     Farewell,
@@ -66,19 +66,19 @@ class Connections:
                     await self._empty.wait()
 
 
-async def drive(gateway: Gateway, wire: Wire, dialect: Dialect, connections: Connections) -> None:
+async def drive(booth: Booth, wire: Wire, dialect: Dialect, connections: Connections) -> None:
     """Serve one connection from its first frame to its close frame."""
 
     async def say(message: Outbound) -> None:
         for frame in dialect.encode(message):
             await wire.send(frame)
 
-    session = SpeechSession(gateway, say)
+    session = SpeechSession(booth, say)
     with (
         connections.holding(session),
         bound(connection_id=str(session.connection_id), dialect=dialect.name),
     ):
-        visit = Visit(connections.dead_keys, gateway.clock)
+        visit = Visit(connections.dead_keys, booth.clock)
         farewell = await _run(session, visit.screened(_listen(wire, dialect)))
         visit.ended(farewell)
         with suppress(ConnectionError):

@@ -10,12 +10,14 @@ from aiohttp import WSMsgType, hdrs, web
 from adapters.speech.dialect import Frame
 from adapters.speech.drive import FRAME_BYTES_MAX, Connections, drive
 from adapters.speech.dtelecom import DTelecomDialect
-from domain.gateway import Gateway
+from domain.booth import Booth
 
 # Together with aiohttp's wait of half of it, a dead peer is noticed within 22.5 s.
 HEARTBEAT_S = 15.0
 SEND_S_MAX = 10.0
 CLOSE_S_MAX = 2.0
+# A server that stops is replaced or back within so many seconds.
+_SHUT_S = "5"
 # Above our own limit, so that we and not the library answer what is a little too large.
 _SOCKET_BYTES_MAX = 4 * FRAME_BYTES_MAX
 
@@ -71,10 +73,14 @@ class WebSocketWire:
 
 
 class Streams:
-    """Answers GET /v1/stream, and can end everything it answers."""
+    """Answers GET /v1/stream, and can end everything it answers.
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    At most `live_max` connections at a time, 0: as many as come.
+    """
+
+    def __init__(self, booth: Booth, *, live_max: int = 0) -> None:
+        self._booth = booth
+        self._live_max = live_max
         self._connections = Connections()
 
     @property
@@ -91,12 +97,16 @@ class Streams:
             compress=False,
         )
         if self._connections.closed:
-            return _no(503, "shutting_down", "The server is stopping; connect again")
+            refusal = _no(503, "shutting_down", "The server is stopping; connect again")
+            refusal.headers[hdrs.RETRY_AFTER] = _SHUT_S
+            return refusal
+        if self._live_max and self.live >= self._live_max:
+            return _no(503, "no_capacity", "Every place of this server is taken; connect elsewhere")
         if not socket.can_prepare(request).ok:
             return _not_a_websocket(request)
         await socket.prepare(request)
         wire = WebSocketWire(socket, request.transport)
-        await drive(self._gateway, wire, DTelecomDialect(), self._connections)
+        await drive(self._booth, wire, DTelecomDialect(), self._connections)
         return socket
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from eventsourcing.persistence import PersistenceError
 
 from adapters.store import postgres_schema as sql
 from adapters.store.postgres_connections import Connection, connect, translated
-from adapters.store.room_log import INDEXES, SCHEMA, Row, Step
+from adapters.store.room_log import ADD_SIGNATURE, INDEXES, SCHEMA, Row, Step
 from domain.errors import LedgerDownError
 
 
@@ -27,6 +27,7 @@ class PostgresTables:
             connection.execute("CREATE SCHEMA IF NOT EXISTS payphone_private")
             for statement in SCHEMA:
                 connection.execute(statement)
+            connection.execute(ADD_SIGNATURE.replace("COLUMN", "COLUMN IF NOT EXISTS"))
             for statement in INDEXES:
                 # An index lies where its table does.
                 named = statement.replace("{}", "", 1).replace("{}", "payphone_private.")
@@ -54,8 +55,13 @@ class PostgresTables:
         if self._connection is None:
             self._connection = connect(self._url)
         connection = self._connection
-        with connection.transaction():
-            return [connection.execute(text, row).fetchall() for text, row in steps]
+        if len(steps) == 1:
+            # A transaction by itself.
+            return [connection.execute(*step).fetchall() for step in steps]
+        # Sent together, so that the way there and back is waited for once.
+        with connection.pipeline(), connection.transaction():
+            asked = [connection.execute(*step) for step in steps]
+            return [cursor.fetchall() for cursor in asked]
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None

@@ -6,9 +6,11 @@ One set of statements, in the words SQLite and PostgreSQL share; each store only
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, LiteralString, Protocol
 from uuid import UUID
@@ -28,7 +30,7 @@ Step = tuple[LiteralString, Row]
 SCHEMA: tuple[LiteralString, ...] = (
     """CREATE TABLE IF NOT EXISTS payphone_private.deliveries (
         id TEXT PRIMARY KEY, issuer TEXT NOT NULL, session_id TEXT, received_ms BIGINT NOT NULL,
-        body TEXT NOT NULL, is_read BIGINT NOT NULL)""",
+        body TEXT NOT NULL, is_read BIGINT NOT NULL, token TEXT NOT NULL DEFAULT '')""",
     """CREATE TABLE IF NOT EXISTS payphone_private.sightings (
         delivery_id TEXT PRIMARY KEY, session_id TEXT, kind TEXT NOT NULL,
         connection TEXT NOT NULL, room TEXT NOT NULL, at_ms BIGINT NOT NULL,
@@ -37,19 +39,27 @@ SCHEMA: tuple[LiteralString, ...] = (
     """CREATE TABLE IF NOT EXISTS payphone_private.guests (
         session_id TEXT PRIMARY KEY, tries BIGINT NOT NULL, due_ms BIGINT NOT NULL,
         is_gone BIGINT NOT NULL, seen_ms BIGINT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS payphone_private.losses (
+        one BIGINT PRIMARY KEY, at_ms BIGINT NOT NULL)""",
+)
+# Tables of the first release do not have it.
+ADD_SIGNATURE: LiteralString = (
+    "ALTER TABLE payphone_private.deliveries ADD COLUMN token TEXT NOT NULL DEFAULT ''"
 )
 INDEXES: tuple[LiteralString, ...] = (
     ("CREATE INDEX IF NOT EXISTS {}unread_deliveries ON {}deliveries (id) WHERE is_read = 0"),
     "CREATE INDEX IF NOT EXISTS {}sightings_by_session ON {}sightings (session_id)",
     "CREATE INDEX IF NOT EXISTS {}sightings_by_room ON {}sightings (room)",
+    "CREATE INDEX IF NOT EXISTS {}sightings_by_connection ON {}sightings (connection)",
     "CREATE INDEX IF NOT EXISTS {}guests_due ON {}guests (due_ms) WHERE is_gone = 0",
 )
 _ADD: LiteralString = (
-    "INSERT INTO payphone_private.deliveries VALUES (%s, %s, %s, %s, %s, 0) "
-    "ON CONFLICT (id) DO NOTHING RETURNING id"
+    "INSERT INTO payphone_private.deliveries "
+    "(id, issuer, session_id, received_ms, body, token, is_read) "
+    "VALUES (%s, %s, %s, %s, %s, %s, 0) ON CONFLICT (id) DO NOTHING RETURNING id"
 )
 _UNREAD: LiteralString = (
-    "SELECT id, issuer, session_id, received_ms, body FROM payphone_private.deliveries "
+    "SELECT id, issuer, session_id, received_ms, body, token FROM payphone_private.deliveries "
     "WHERE is_read = 0 AND id > %s ORDER BY id LIMIT %s"
 )
 _MARK_READ: LiteralString = (
@@ -74,6 +84,14 @@ _SEEN: LiteralString = (
     "AND kind = 'finished' AND room IN "
     "(SELECT room FROM payphone_private.sightings WHERE session_id = %s)) ORDER BY delivery_id"
 )
+_KNOWN: LiteralString = (
+    "SELECT connection FROM payphone_private.sightings WHERE connection = %s LIMIT 1"
+)
+_NOTE_LOSS: LiteralString = (
+    "INSERT INTO payphone_private.losses VALUES (1, %s) "
+    "ON CONFLICT (one) DO UPDATE SET at_ms = excluded.at_ms RETURNING one"
+)
+_LOST: LiteralString = "SELECT at_ms FROM payphone_private.losses"
 _GUESTS: LiteralString = (
     "SELECT session_id, tries FROM payphone_private.guests "
     "WHERE is_gone = 0 AND due_ms <= %s ORDER BY due_ms LIMIT %s"
@@ -129,8 +147,9 @@ class StoredRoomLog:
                 session_id=_uuid(session_id),
                 received_at_ms=received_ms,
                 body=body,
+                token=token,
             )
-            for delivery_id, issuer, session_id, received_ms, body in rows[0]
+            for delivery_id, issuer, session_id, received_ms, body, token in rows[0]
         )
 
     async def read(self, said: Sequence[tuple[Delivery, Sighting | None]]) -> None:
@@ -138,19 +157,29 @@ class StoredRoomLog:
             *[step for delivery, sighting in said for step in _told(delivery, sighting)]
         )
 
+    async def witness(self, sightings: Sequence[Sighting], *, at_ms: int) -> None:
+        await self._run(*[step for seen in sightings for step in _kept(_own_id(seen), seen, at_ms)])
+
     async def sightings(self, session_id: UUID) -> tuple[Sighting, ...]:
-        rows = await self._run((_SEEN, (str(session_id), str(session_id))))
-        return tuple(
-            Sighting(
-                session_id=_uuid(session),
-                fact=RoomFact(
-                    kind=kind, connection=connection, room=room, at_ms=at_ms, since_ms=since_ms
-                ),
-                room_name=room_name,
-                identity=identity,
-            )
-            for session, kind, connection, room, at_ms, since_ms, room_name, identity in rows[0]
-        )
+        return (await self.sightings_of([session_id]))[session_id]
+
+    async def sightings_of(self, session_ids: Sequence[UUID]) -> dict[UUID, tuple[Sighting, ...]]:
+        rows = await self._run(*[(_SEEN, (str(i), str(i))) for i in session_ids])
+        return {
+            session_id: tuple(map(_sighting, found))
+            for session_id, found in zip(session_ids, rows, strict=True)
+        }
+
+    async def known(self, connections: Sequence[str]) -> frozenset[str]:
+        rows = await self._run(*[(_KNOWN, (connection,)) for connection in connections])
+        return frozenset(connection for found in rows for (connection,) in found)
+
+    async def note_loss(self, at_ms: int) -> None:
+        await self._run((_NOTE_LOSS, (at_ms,)))
+
+    async def lost_at_ms(self) -> int:
+        rows = await self._run((_LOST, ()))
+        return max((at_ms for (at_ms,) in rows[0]), default=0)
 
     async def guests(self, limit: int, *, now_ms: int) -> tuple[Guest, ...]:
         rows = await self._run((_GUESTS, (now_ms, limit)))
@@ -194,23 +223,43 @@ def _row(delivery: Delivery) -> Row:
         None if delivery.session_id is None else str(delivery.session_id),
         delivery.received_at_ms,
         delivery.body,
+        delivery.token,
     )
 
 
 def _told(delivery: Delivery, sighting: Sighting | None) -> list[Step]:
     steps: list[Step] = [(_MARK_READ, (delivery.delivery_id,))]
-    if sighting is None:
-        return steps
+    if sighting is not None:
+        steps += _kept(delivery.delivery_id, sighting, delivery.received_at_ms)
+    return steps
+
+
+def _kept(name: str, sighting: Sighting, at_ms: int) -> list[Step]:
+    """Keep it under this name, and have those it concerns looked after."""
     fact, session_id = sighting.fact, None
+    steps: list[Step] = []
     if sighting.session_id is not None:
         session_id = str(sighting.session_id)
-        steps.append((_WELCOME, (session_id, delivery.received_at_ms)))
-    named = (sighting.room_name, sighting.identity, delivery.received_at_ms)
+        steps.append((_WELCOME, (session_id, at_ms)))
+    named = (sighting.room_name, sighting.identity, at_ms)
     what = (fact.kind, fact.connection, fact.room, fact.at_ms, fact.since_ms)
-    steps.append((_SEE, (delivery.delivery_id, session_id, *what, *named)))
+    steps.append((_SEE, (name, session_id, *what, *named)))
     if session_id is None:
         steps.append((_WAKE_ROOM, (fact.room,)))
     return steps
+
+
+def _own_id(sighting: Sighting) -> str:
+    """What is the same is kept once; no delivery is called so."""
+    fact = sighting.fact
+    said = f"{sighting.session_id}\n{fact.kind}\n{fact.connection}\n{fact.at_ms}"
+    return f"own {hashlib.sha256(said.encode()).hexdigest()}"
+
+
+def _sighting(row: Row) -> Sighting:
+    session, kind, connection, room, at_ms, since_ms, room_name, identity = row
+    fact = RoomFact(kind=kind, connection=connection, room=room, at_ms=at_ms, since_ms=since_ms)
+    return Sighting(session_id=_uuid(session), fact=fact, room_name=room_name, identity=identity)
 
 
 def _uuid(text: str | None) -> UUID | None:
@@ -228,6 +277,8 @@ class SqliteTables:
         with self._db:
             for statement in SCHEMA:
                 self._db.execute(_plain(statement))
+            if "token" not in self._columns("deliveries"):
+                self._db.execute(_plain(ADD_SIGNATURE))
             for statement in INDEXES:
                 self._db.execute(statement.replace("{}", ""))
 
@@ -239,6 +290,11 @@ class SqliteTables:
         with self._lock:
             self._db.close()
 
+    def _columns(self, table: str) -> set[str]:
+        found = self._db.execute("SELECT name FROM pragma_table_info(?)", (table,))
+        return {name for (name,) in found}
 
-def _plain(statement: str) -> str:
+
+@cache
+def _plain(statement: LiteralString) -> str:
     return statement.replace("payphone_private.", "").replace("%s", "?")

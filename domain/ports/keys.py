@@ -9,14 +9,25 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionKey:
-    """What a good key says: which session, for which service, until when."""
+    """What a good key says: which session, for which service, until when.
+
+    `quantity` is what was bought when it was issued (ms or characters), for a server that can ask
+    nobody; 0 where the key does not say.
+    """
 
     session_id: UUID
     service: str
     expires_at_ms: int
+    quantity: int = 0
 
 
-class SessionKeys(Protocol):
+class KeyReader(Protocol):
+    """Reads session keys, as `SessionKeys` does."""
+
+    def read(self, token: str) -> SessionKey: ...
+
+
+class SessionKeys(KeyReader, Protocol):
     """Issues and reads session keys.
 
     Shape:  a signed JWT out of a `SessionKey`, and back.
@@ -27,5 +38,3 @@ class SessionKeys(Protocol):
     """
 
     def issue(self, key: SessionKey) -> str: ...
-
-    def read(self, token: str) -> SessionKey: ...

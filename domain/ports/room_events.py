@@ -15,7 +15,8 @@ class Delivery:
     """A webhook as it came, its signature already checked.
 
     `delivery_id` is the same for every copy; `session_id` is who it is about, by the address it
-    was sent to, and None where only the body can tell. `body` is JSON text.
+    was sent to, and None where only the body can tell. `body` is JSON text, `token` what signed it:
+    both as they came, so that whoever doubts a bill can check who said what.
     """
 
     delivery_id: str
@@ -23,6 +24,7 @@ class Delivery:
     session_id: UUID | None
     received_at_ms: int
     body: str
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +48,28 @@ class Guest:
     tries: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """Somebody a room server says is in a room now.
+
+    `connection` is named as in facts. `is_ready` once media flow: nobody pays before. `joined_ms`
+    is 0 where it does not say. `told_session` is the session that a LiveKit token carried.
+    """
+
+    connection: str
+    identity: str
+    joined_ms: int
+    is_ready: bool
+    told_session: str = ""
+
+
 class RoomLog(Protocol):
     """Keeps deliveries and the facts read from them.
 
-    Shape:  `add` says whether the delivery is new; it is durable when that returns. `read` marks a
+    Shape:  `add` says whether the delivery is new; it is durable when that returns. `read` marks
             deliveries as read and keeps what they said, in one step; again is no error. A finished
             room is among the sightings of every session that was seen in it, whichever came first.
+            `witness` keeps what we saw ourselves, without a delivery; again is no error.
             `guests` are sessions with sightings that are due to be looked after, until they are
             `gone`; whatever is told of them makes them due. `forget` drops what is older, but
             nothing unread.
@@ -67,7 +85,25 @@ class RoomLog(Protocol):
 
     async def read(self, said: Sequence[tuple[Delivery, Sighting | None]]) -> None: ...
 
+    async def witness(self, sightings: Sequence[Sighting], *, at_ms: int) -> None: ...
+
     async def sightings(self, session_id: UUID) -> tuple[Sighting, ...]: ...
+
+    async def sightings_of(self, session_ids: Sequence[UUID]) -> dict[UUID, tuple[Sighting, ...]]:
+        """Those of many sessions, each with its own, if only none."""
+        ...
+
+    async def known(self, connections: Sequence[str]) -> frozenset[str]:
+        """Those of these connections that some session was seen with."""
+        ...
+
+    async def note_loss(self, at_ms: int) -> None:
+        """Deliveries were lost, as a room server told then."""
+        ...
+
+    async def lost_at_ms(self) -> int:
+        """When that was noted last; 0 for never."""
+        ...
 
     async def guests(self, limit: int, *, now_ms: int) -> tuple[Guest, ...]: ...
 
@@ -92,8 +128,23 @@ class NoRoomLog:
     async def read(self, said: Sequence[tuple[Delivery, Sighting | None]]) -> None:
         return None
 
+    async def witness(self, sightings: Sequence[Sighting], *, at_ms: int) -> None:
+        return None
+
     async def sightings(self, session_id: UUID) -> tuple[Sighting, ...]:
         return ()
+
+    async def sightings_of(self, session_ids: Sequence[UUID]) -> dict[UUID, tuple[Sighting, ...]]:
+        return dict.fromkeys(session_ids, ())
+
+    async def known(self, connections: Sequence[str]) -> frozenset[str]:
+        return frozenset()
+
+    async def note_loss(self, at_ms: int) -> None:
+        return None
+
+    async def lost_at_ms(self) -> int:
+        return 0
 
     async def guests(self, limit: int, *, now_ms: int) -> tuple[Guest, ...]:
         return ()
@@ -112,19 +163,31 @@ class RoomReader(Protocol):
     """Understands one kind of room server's deliveries.
 
     Shape:  one delivery in; what it says, or None where it says nothing that is billed.
+            `is_after_loss`: whether it says that others before it were lost.
     Errors: `NoCapacityError` where nobody can tell yet whether to believe it: ask again later.
     Source: specs/http.md, webhooks.
     """
 
     async def sighting(self, delivery: Delivery) -> Sighting | None: ...
 
+    def is_after_loss(self, delivery: Delivery) -> bool: ...
+
 
 class RoomService(Protocol):
-    """Ends what a token began.
+    """Asks who is in a room, and ends what a token began.
 
-    Shape:  removing who is not there is no error.
+    Shape:  removing who is not there is no error. `present` asks the server of this name, as the
+            names of connections begin with it; "" is the one that customers find at `server_url`.
+            A room that is not there has nobody in it. `room_name` is what the server calls the
+            room that an account calls so.
     Errors: `NoCapacityError` where the room server does not answer or refuses: ask again later.
     Source: specs/http.md, rooms.
     """
 
     async def remove(self, server_url: str, sightings: Sequence[Sighting]) -> None: ...
+
+    async def present(
+        self, server: str, *, server_url: str, room_name: str
+    ) -> tuple[Presence, ...]: ...
+
+    def room_name(self, account_id: UUID, asked: str) -> str: ...

@@ -8,8 +8,9 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
-    """Who may join which room until when. `session_id` names the payer's session."""
+    """Who may join which room until when. `account_id` pays, with the session `session_id`."""
 
+    account_id: str
     session_id: str
     room_name: str
     identity: str

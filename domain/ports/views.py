@@ -27,7 +27,10 @@ class TransactionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRow:
-    """One session as lists show it. `status` is `active` or `settled`; money in µcr."""
+    """One session as lists show it. `status` is `active` or `settled`; money in µcr.
+
+    `reason` is why it was settled, "" before.
+    """
 
     id: UUID
     account_id: UUID
@@ -40,6 +43,7 @@ class SessionRow:
     started_at_ms: int | None
     ended_at_ms: int | None
     expires_at_ms: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
+from domain.booth import Booth, Change
 from domain.errors import BusyError, LedgerDownError, MalformedError, SessionOverError
-from domain.gateway import Gateway
-from domain.ledger import Work
 from domain.session import Session
 from domain.switchboard import Line
-from domain.use_cases.close_session import settle_spent
 
 WARN_MS = (60_000, 10_000)
 # A clock that was not seen for so many heartbeats is taken for one that nobody watches.
@@ -51,7 +49,6 @@ class Replaced:
 
 
 MeterNotice = TimeLow | Extended | Over | Replaced
-_Change = Callable[..., object]
 
 
 class Meter:
@@ -62,8 +59,8 @@ class Meter:
     call is safe to repeat. What is known here is a copy: the ledger decides.
     """
 
-    def __init__(self, gateway: Gateway, session: Session, connection_id: UUID) -> None:
-        self._gateway = gateway
+    def __init__(self, booth: Booth, session: Session, connection_id: UUID) -> None:
+        self._booth = booth
         self._session = session
         self._connection_id = connection_id
         self._spoken = session.used if session.tariff.unit == "character" else 0
@@ -81,7 +78,7 @@ class Meter:
         """ms or characters left now, by what this connection knows."""
         if self._session.tariff.unit == "character":
             return max(0, self._session.quantity - self._spoken)
-        return self._session.remaining_at(self._gateway.clock.now_ms())
+        return self._session.remaining_at(self._booth.clock.now_ms())
 
     @property
     def expires_at_ms(self) -> int:
@@ -132,11 +129,11 @@ class Meter:
         with its `LedgerDownError`.
         """
         known = self._session
-        self._beaten_at_ms = self._gateway.clock.now_ms()
-        warned_ms = self._left_ms(self._gateway.clock.now_ms()) + 1
+        self._beaten_at_ms = self._booth.clock.now_ms()
+        warned_ms = self._left_ms(self._booth.clock.now_ms()) + 1
         while True:
             await self._beat()
-            session, now_ms = self._session, self._gateway.clock.now_ms()
+            session, now_ms = self._session, self._booth.clock.now_ms()
             if not session.is_open:
                 yield Over(session.reason, session.used, session.charged.value)
                 return
@@ -163,14 +160,14 @@ class Meter:
         try:
             await self.catch_up()
         except LedgerDownError as down:
-            away_ms = self._gateway.clock.now_ms() - self._beaten_at_ms
-            if away_ms >= BEATS_MISSED_MAX * self._gateway.terms.heartbeat_ms:
+            away_ms = self._booth.clock.now_ms() - self._beaten_at_ms
+            if away_ms >= BEATS_MISSED_MAX * self._booth.heartbeat_ms:
                 raise
             await self._wait(down.retry_after_ms)
         except BusyError as busy:
             await self._wait(busy.retry_after_ms)
         else:
-            self._beaten_at_ms = self._gateway.clock.now_ms()
+            self._beaten_at_ms = self._booth.clock.now_ms()
 
     async def _resume(self) -> None:
         """Start the clock again; where it cannot be, the next round sees why."""
@@ -182,13 +179,13 @@ class Meter:
             return
 
     async def _wait(self, pause_ms: int) -> None:
-        await self._gateway.clock.sleep_until(self._gateway.clock.now_ms() + pause_ms)
+        await self._booth.clock.sleep_until(self._booth.clock.now_ms() + pause_ms)
 
     async def _settle(self) -> None:
         """Settle what is spent; an extension that came first is seen, and goes on."""
         await self._beat()
         with suppress(BusyError):
-            self._session = await settle_spent(self._gateway, self.session_id)
+            self._session = await self._booth.sessions.settle_spent(self.session_id)
 
     def _left_ms(self, now_ms: int) -> int:
         """Time until the session ends by itself: paid time for clocks, validity for characters."""
@@ -201,8 +198,8 @@ class Meter:
         """Until the next beat, warning or end, or until somebody knocks."""
         left_ms = self._left_ms(now_ms)
         warnings = [left_ms - w for w in WARN_MS if left_ms > w]
-        wait_ms = min([self._gateway.terms.heartbeat_ms, left_ms, *warnings])
-        sleep = asyncio.ensure_future(self._gateway.clock.sleep_until(now_ms + max(1, wait_ms)))
+        wait_ms = min([self._booth.heartbeat_ms, left_ms, *warnings])
+        sleep = asyncio.ensure_future(self._booth.clock.sleep_until(now_ms + max(1, wait_ms)))
         knock = asyncio.ensure_future(self._wake.wait())
         try:
             await asyncio.wait((sleep, knock), return_when=asyncio.FIRST_COMPLETED)
@@ -211,19 +208,9 @@ class Meter:
             knock.cancel()
             self._wake.clear()
 
-    async def _change(self, change: _Change, at_ms: int | None = None) -> None:
-        now_ms = self._gateway.clock.now_ms() if at_ms is None else at_ms
-        self._session = await self._gateway.books.run(
-            partial(_changed, session_id=self.session_id, change=change, at_ms=now_ms)
-        )
-
-
-def _changed(work: Work, *, session_id: UUID, change: _Change, at_ms: int) -> Session:
-    """The session after a change of its own; one that is over stays as it is."""
-    session = work.session(session_id)
-    if session.is_open:
-        change(session, at_ms=at_ms)
-    return session
+    async def _change(self, change: Change, at_ms: int | None = None) -> None:
+        now_ms = self._booth.clock.now_ms() if at_ms is None else at_ms
+        self._session = await self._booth.sessions.change(self.session_id, change, at_ms=now_ms)
 
 
 def _observe(session: Session, *, connection_id: UUID, at_ms: int) -> None:
@@ -232,45 +219,17 @@ def _observe(session: Session, *, connection_id: UUID, at_ms: int) -> None:
 
 
 async def connect_session(
-    gateway: Gateway, token: str, *, service: str, connection_id: UUID, line: Line
+    booth: Booth, token: str, *, service: str, connection_id: UUID, line: Line
 ) -> Meter:
     """Give a connection its meter: the key is checked, and an older connection gives way first.
 
     `UnauthenticatedError` for a key that is not ours, `MalformedError` for one of another service,
     `SessionOverError` where nothing is left. On any of them the line is not connected.
     """
-    key = gateway.keys.read(token)
+    key = booth.keys.read(token)
     if key.service != service:
         raise MalformedError(
             where="session_key", expected=f"a key of a {service} session", got=f"{key.service}"
         )
-    command = partial(_open_session, session_id=key.session_id, at_ms=gateway.clock.now_ms())
-    await gateway.books.run(command)
-    try:
-        # What an older connection used must be in the ledger before the newer one counts on.
-        await gateway.switchboard.take_over(key.session_id, line, connection_id=connection_id)
-        session = await gateway.books.run(
-            partial(_take_session, session_id=key.session_id, at_ms=gateway.clock.now_ms())
-        )
-    except BaseException:
-        gateway.switchboard.disconnect(key.session_id, line)
-        raise
-    return Meter(gateway, session, connection_id)
-
-
-def _open_session(work: Work, *, session_id: UUID, at_ms: int) -> Session:
-    session = work.session(session_id)
-    session.check_open(at_ms)
-    return session
-
-
-def _take_session(work: Work, *, session_id: UUID, at_ms: int) -> Session:
-    """The session for a connection that has made every other one leave.
-
-    A clock that runs all the same is that of a process which died: it ends where it was last seen
-    (B10), or the customer would pay for our fault up to now.
-    """
-    session = work.session(session_id)
-    session.recover()
-    session.check_open(at_ms)
-    return session
+    session = await booth.sessions.take(key, line, connection_id=connection_id)
+    return Meter(booth, session, connection_id)

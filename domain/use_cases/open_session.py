@@ -34,6 +34,7 @@ _Window = tuple[int, int]
 class SessionRequest:
     """What is asked for: `quantity` ms (webrtc, stt) or characters (tts), and names for people.
 
+    `client_ip` and `region` say where the caller is, as far as is known.
     `role` tells the two webrtc sessions of a bundle apart (`agent`, `client`).
     """
 
@@ -44,6 +45,7 @@ class SessionRequest:
     identity: str = ""
     metadata: str = ""
     client_ip: str = ""
+    region: str = ""
     role: str = ""
 
 
@@ -118,7 +120,6 @@ async def _open(
     keyed: bool,
     api_key_id: UUID | None,
 ) -> tuple[Ticket, ...]:
-    check_capacity(gateway, requests)
     opened_at_ms, expires_at_ms = window = _planned(gateway, requests)
     opening = _Opening(
         account_id=account_id,
@@ -143,7 +144,9 @@ async def _open(
     }
     # Rooms before money: where no node will have the participant, nothing is reserved.
     rooms = {
-        session_id: await _room(gateway, session_id, details[session_id], window, request.client_ip)
+        session_id: await _room(
+            gateway, (account_id, session_id), details[session_id], window, request.client_ip
+        )
         for session_id, request in zip(session_ids, requests, strict=True)
         if request.service == "webrtc"
     }
@@ -154,6 +157,7 @@ async def _open(
                 gateway,
                 session,
                 request_ip=request.client_ip,
+                region=request.region,
                 room=rooms.get(session.id) if _window(session) == window else None,
             )
             for session, request in zip(sessions, requests, strict=True)
@@ -278,7 +282,12 @@ def _order(gateway: Gateway, request: SessionRequest, expires_at_ms: int) -> Ord
 
 
 async def issue_ticket(
-    gateway: Gateway, session: Session, *, request_ip: str = "", room: RoomTicket | None = None
+    gateway: Gateway,
+    session: Session,
+    *,
+    request_ip: str = "",
+    region: str = "",
+    room: RoomTicket | None = None,
 ) -> Ticket:
     """A token for an open session, good until it expires; `room` is one that was got before."""
     details = (await gateway.details.find([session.id])).get(
@@ -286,7 +295,8 @@ async def issue_ticket(
     )
     if session.service == "webrtc":
         if room is None:
-            room = await _room(gateway, session.id, details, _window(session), request_ip)
+            ids = (session.account_id, session.id)
+            room = await _room(gateway, ids, details, _window(session), request_ip)
         # Whoever was sent to a node stays there, and hears the same when asking again.
         token, url = room.token, details.server_url or room.ws_url
         await gateway.details.put({session.id: replace(details, server_url=url)})
@@ -296,9 +306,10 @@ async def issue_ticket(
                 session_id=session.id,
                 service=session.service,
                 expires_at_ms=session.expires_at_ms,
+                quantity=session.quantity,
             )
         )
-        url = details.server_url
+        url = await _speech_url(gateway, session, details, region)
     return Ticket(
         session_id=session.id,
         bundle_id=session.bundle_id,
@@ -311,12 +322,36 @@ async def issue_ticket(
     )
 
 
+async def _speech_url(
+    gateway: Gateway, session: Session, details: SessionDetails, region: str
+) -> str:
+    """Where the session was sent to; another server where that one is gone."""
+    if any(
+        server.url == details.server_url and server.service == session.service
+        for server in gateway.servers.servers()
+    ):
+        return details.server_url
+    try:
+        url = gateway.servers.choose(session.service, region=region).url
+    except NoCapacityError:
+        # It may come back before the key expires.
+        return details.server_url
+    await gateway.details.put({session.id: replace(details, server_url=url)})
+    return url
+
+
 async def _room(
-    gateway: Gateway, session_id: UUID, details: SessionDetails, window: _Window, client_ip: str
+    gateway: Gateway,
+    ids: tuple[UUID, UUID],
+    details: SessionDetails,
+    window: _Window,
+    client_ip: str,
 ) -> RoomTicket:
-    opened_at_ms, expires_at_ms = window
+    """A ticket for the account and the session of `ids`."""
+    (account_id, session_id), (opened_at_ms, expires_at_ms) = ids, window
     return await gateway.rooms.ticket(
         Join(
+            account_id=str(account_id),
             session_id=str(session_id),
             room_name=details.room_name,
             identity=details.identity,
@@ -332,17 +367,11 @@ def _window(session: Session) -> _Window:
     return session.opened_at_ms, session.expires_at_ms
 
 
-def check_capacity(gateway: Gateway, requests: Sequence[SessionRequest]) -> None:
-    """Refuse before anything is reserved where nobody could serve it."""
-    for request in requests:
-        if request.service == "stt" and not gateway.transcriber.traits.ready:
-            raise NoCapacityError(service="stt")
-        if request.service == "tts" and not gateway.synthesizer.traits.ready:
-            raise NoCapacityError(service="tts")
-
-
 def _server_url(gateway: Gateway, request: SessionRequest) -> str:
-    return {"stt": gateway.stt_url, "tts": gateway.tts_url}.get(request.service, "")
+    """Where it will be served, as things are; a room's node is chosen with its token."""
+    if request.service == "webrtc":
+        return ""
+    return gateway.servers.choose(request.service, region=request.region).url
 
 
 def _request_hash(requests: tuple[SessionRequest, ...]) -> str:

@@ -12,9 +12,16 @@ from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.ports.private import SessionDetails
 from domain.ports.room_events import Delivery, Guest, RoomReader, RoomService, Sighting
-from domain.presence import RoomFact, is_finished, live_connections
+from domain.presence import (
+    RoomFact,
+    empty_since_ms,
+    is_finished,
+    live_connections,
+    server_of,
+)
 from domain.session import Session
 from domain.use_cases.close_session import room_time, settle_session, settle_spent
+from domain.use_cases.roll_call import is_deserted
 
 READ_MAX = 256
 GUESTS_MAX = 1_000
@@ -36,6 +43,8 @@ async def read_deliveries(gateway: Gateway, reader: RoomReader) -> int:
     # All of them, page by page: those nobody can judge yet hold up no others.
     while deliveries := await gateway.room_log.unread(READ_MAX, after=after):
         after = deliveries[-1].delivery_id
+        if any(reader.is_after_loss(delivery) for delivery in deliveries):
+            await gateway.room_log.note_loss(gateway.clock.now_ms())
         said = []
         for delivery in deliveries:
             try:
@@ -86,32 +95,50 @@ def _is_of(sighting: Sighting, details: SessionDetails) -> bool:
     return sighting.identity.partition("#")[0] == details.identity
 
 
-async def look_after_guests(gateway: Gateway, service: RoomService) -> int:
-    """Settle the rooms that are spent, expired or over, and remove who outstays a session.
+async def look_after_guests(gateway: Gateway, service: RoomService, *, idle_ms: int = 0) -> int:
+    """Settle the rooms that are spent, expired, over or idle, and remove who outstays a session.
 
-    Removing may fail; it is tried again, a bounded number of times, and nothing waits for it.
+    Idle is a room that nobody was in for `idle_ms` (0: none ever is). Removing may fail; it is
+    tried again, a bounded number of times, and nothing waits for it.
     """
     guests = await gateway.room_log.guests(GUESTS_MAX, now_ms=gateway.clock.now_ms())
     for guest in guests:
         try:
-            await _look_after(gateway, service, guest)
+            await _look_after(gateway, service, guest, idle_ms=idle_ms)
         except GatewayError as refusal:
             fields = {"session_id": str(guest.session_id), "problem": str(refusal)}
             log.warning("room not settled; again later", extra=fields)
     return len(guests)
 
 
-async def _look_after(gateway: Gateway, service: RoomService, guest: Guest) -> None:
+async def _look_after(
+    gateway: Gateway, service: RoomService, guest: Guest, *, idle_ms: int
+) -> None:
     sightings = await gateway.room_log.sightings(guest.session_id)
     facts = tuple(sighting.fact for sighting in sightings)
+    if len({server_of(connection) for connection in live_connections(facts)}) > 1:
+        log.warning("participant on several servers", extra={"session_id": str(guest.session_id)})
     session = await settle_spent(gateway, guest.session_id)
     if session.is_open and is_finished(facts):
         session = await settle_session(gateway, guest.session_id, reason="room_finished")
+    idle_at_ms = _idle_at_ms(facts, idle_ms=idle_ms)
+    if session.is_open and idle_at_ms is not None and idle_at_ms <= gateway.clock.now_ms():
+        # Who came back may have been lost on the way to us.
+        if await is_deserted(gateway, service, session.id, account_id=session.account_id):
+            session = await settle_session(gateway, guest.session_id, reason="idle")
+        idle_at_ms = None
     if session.is_open:
         due_ms = _next_look_ms(session, facts, now_ms=gateway.clock.now_ms())
+        due_ms = due_ms if idle_at_ms is None else min(due_ms, idle_at_ms)
         await gateway.room_log.later(guest, due_ms=due_ms)
     elif await _is_removed(gateway, service, guest, sightings):
         await gateway.room_log.gone(guest.session_id)
+
+
+def _idle_at_ms(facts: tuple[RoomFact, ...], *, idle_ms: int) -> int | None:
+    """When a room that nobody is in any more counts as idle, if it ever does."""
+    empty_ms = empty_since_ms(facts) if idle_ms else None
+    return None if empty_ms is None else empty_ms + idle_ms
 
 
 def _next_look_ms(session: Session, facts: tuple[RoomFact, ...], *, now_ms: int) -> int:

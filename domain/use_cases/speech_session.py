@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID
 
+from domain.booth import Booth
 from domain.errors import (
     BusyError,
     GatewayError,
@@ -17,7 +18,6 @@ from domain.errors import (
     MalformedError,
     NoCapacityError,
 )
-from domain.gateway import Gateway
 from domain.ports.speech import VoiceOptions
 from domain.use_cases.meter import Extended, Meter, Over, Replaced, connect_session
 from domain.use_cases.speech_ear import Ear
@@ -77,10 +77,10 @@ class SpeechSession:
     it may be called by several tasks at a time. The session is also the `Line` of its connection.
     """
 
-    def __init__(self, gateway: Gateway, say: Say) -> None:
-        self.connection_id = gateway.new_id()
+    def __init__(self, booth: Booth, say: Say) -> None:
+        self.connection_id = booth.new_id()
         self.session_id: UUID | None = None
-        self._gateway = gateway
+        self._booth = booth
         self._peer = say
         self._farewell: Farewell = Left()
         self._leaving = asyncio.Event()
@@ -112,7 +112,7 @@ class SpeechSession:
         """End the connection; the first reason given is the one that counts."""
         if not self._leaving.is_set():
             self._farewell = farewell
-            self._ended_at_ms = self._gateway.clock.now_ms()
+            self._ended_at_ms = self._booth.clock.now_ms()
             self._leaving.set()
 
     async def run(self, inbound: AsyncGenerator[Inbound, None]) -> Farewell:
@@ -163,7 +163,7 @@ class SpeechSession:
         )
 
     async def _miss_opening(self) -> None:
-        clock = self._gateway.clock
+        clock = self._booth.clock
         await clock.sleep_until(clock.now_ms() + OPENING_MS_MAX)
         raise MalformedError(
             where="first message",
@@ -209,36 +209,35 @@ class SpeechSession:
         role.start(self._begin)
         self._begin(lambda: self._watch(meter, role))
         if isinstance(role, Ear):
-            self._patience = Patience(meter, self._gateway.clock)
+            self._patience = Patience(meter, self._booth.clock)
             self._begin(self._patience.watch)
 
     async def _connect(self, token: str, *, service: str) -> Meter:
         # Known before the line is connected, so that every way out takes the line out again.
-        self.session_id = self._gateway.keys.read(token).session_id
+        self.session_id = self._booth.keys.read(token).session_id
         self._meter = await connect_session(
-            self._gateway, token, service=service, connection_id=self.connection_id, line=self
+            self._booth, token, service=service, connection_id=self.connection_id, line=self
         )
         return self._meter
 
     async def _listen(self, asked: ListenAsked, meter: Meter) -> Ear:
         language = asked.options.language or await self._own_language(meter) or "auto"
         options = replace(asked.options, language=language)
-        stream = await self._gateway.transcriber.listen(options)
+        stream = await self._booth.transcriber.listen(options)
         return Ear(stream, options, say=self._say, say_ready=partial(self._say_ready, meter))
 
     async def _speak(self, asked: SpeakAsked, meter: Meter) -> Mouth:
-        synthesizer = self._gateway.synthesizer
+        synthesizer = self._booth.synthesizer
         if not synthesizer.traits.ready:
             raise NoCapacityError(service="tts")
         own = "" if asked.choice.language else await self._own_language(meter)
         # Checked with each text: it may choose for itself, and only then is anybody listening.
         options = asked.choice.over(VoiceOptions(language=own))
-        return Mouth(synthesizer, options, clock=self._gateway.clock, meter=meter, say=self._say)
+        return Mouth(synthesizer, options, clock=self._booth.clock, meter=meter, say=self._say)
 
     async def _own_language(self, meter: Meter) -> str:
         """The language the session was opened with, or nothing."""
-        found = await self._gateway.details.find([meter.session_id])
-        return found[meter.session_id].language if meter.session_id in found else ""
+        return await self._booth.sessions.language(meter.session_id)
 
     async def _take(self, role: _Role, meter: Meter, message: Inbound) -> None:
         """Do one thing asked; a refusal of it leaves the connection as it was."""
@@ -260,7 +259,7 @@ class SpeechSession:
 
     async def _look_again(self, meter: Meter, token: str) -> None:
         """Somebody says that this session was extended; only the ledger is believed."""
-        if self._gateway.keys.read(token).session_id != meter.session_id:
+        if self._booth.keys.read(token).session_id != meter.session_id:
             raise MalformedError(
                 where="session_key",
                 expected="a key of this connection's session",
@@ -289,7 +288,7 @@ class SpeechSession:
 
         However long the ledger takes, the clock stops when the connection ended: waiting is free.
         """
-        clock = self._gateway.clock
+        clock = self._booth.clock
         if self._ended_at_ms is None:
             self._ended_at_ms = clock.now_ms()
         until_ms = self._ended_at_ms + _STOPPING_MS_MAX
@@ -304,6 +303,6 @@ class SpeechSession:
 
     async def _let_go(self) -> None:
         if self.session_id is not None:
-            self._gateway.switchboard.disconnect(self.session_id, self)
+            self._booth.sessions.let_go(self.session_id, self)
         if self._role is not None:
             await self._role.close()

@@ -20,7 +20,7 @@ LEDGER = {
     "replay": "replay",
     "log": "log",
 }
-TABLES = {**LEDGER, "speech": "speech", "lag": "lag"}
+TABLES = {**LEDGER, "gateway": "gateway", "speech": "speech", "lag": "lag"}
 
 
 def main() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from adapters.http import app
 from adapters.http.contract import load
 from adapters.http.contract_text import operations, resolved
 from adapters.http.errors import STATUS, refused
@@ -81,7 +83,7 @@ async def test_every_route_is_in_the_document_and_the_other_way(street: Street) 
 def test_no_part_of_the_document_is_there_for_nothing() -> None:
     parts = {
         f"#/components/{kind}/{name}"
-        for kind in ("schemas", "responses", "parameters", "headers")
+        for kind in ("schemas", "responses", "parameters", "headers", "links")
         for name in DOCUMENT["components"][kind]
     }
     used = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(DOCUMENT)))
@@ -133,15 +135,61 @@ def test_where_waiting_helps_the_document_says_how_long(operation: Mapping[str, 
     waits = {
         kind.code for kind, status in STATUS.items() if kind.code == "rate_limit" or status == 503
     }
-    for _, answer in answers(operation):
-        if operation["operationId"] != "stream" and codes(answer) & waits:
+    for status, answer in answers(operation):
+        if status == 503 or codes(answer) & waits:
             assert "Retry-After" in answer["headers"]
+
+
+@pytest.mark.parametrize(
+    "operation", [op for _, _, op in OPERATIONS], ids=lambda op: op["operationId"]
+)
+def test_every_route_may_be_stopping(operation: Mapping[str, Any]) -> None:
+    stopping = dict(answers(operation))[503]
+
+    assert "shutting_down" in codes(stopping)
 
 
 def test_a_signed_operation_can_refuse_who_does_not_sign() -> None:
     for _, _, operation in OPERATIONS:
         signed = operation.get("security") != []
         assert ("401" in operation["responses"]) == signed, operation["operationId"]
+
+
+SOURCES = [path.read_text("utf-8") for path in Path(app.__file__).parent.glob("*.py")]
+QUERIES = re.compile(
+    r'query(?:\.get\(|\[)"(\w+)"|query_count\(\s*request, "(\w+)"|"(\w+)" in request\.query'
+    r'|_hour\(request, "(\w+)"'
+)
+# Read of proxies, of browsers and of everybody; the description speaks of them.
+ELSEWHERE = {"X-Request-Id", "X-Forwarded-For", "Forwarded"}
+
+
+def parameters(where: str) -> set[str]:
+    """The names of all parameters there, and of what signs."""
+    found = {
+        resolved(DOCUMENT, parameter)["name"]
+        for path, item in DOCUMENT["paths"].items()
+        for part in (item, *(op for _, p, op in OPERATIONS if p == path))
+        for parameter in part.get("parameters", [])
+        if resolved(DOCUMENT, parameter)["in"] == where
+    }
+    schemes = DOCUMENT["components"]["securitySchemes"].values()
+    return found | {s.get("name", "Authorization") for s in schemes if where == "header"}
+
+
+def test_every_query_that_is_read_is_in_the_document() -> None:
+    read = {name for text in SOURCES for names in QUERIES.findall(text) for name in names if name}
+
+    assert len(read) > 10
+    assert read - parameters("query") == set()
+
+
+def test_every_header_that_is_read_is_in_the_document() -> None:
+    names = re.compile(r'headers\.get\(\s*"([\w-]+)"|_needed\(request, "([\w-]+)"')
+    read = {name for text in SOURCES for found in names.findall(text) for name in found if name}
+
+    assert {"Authorization", "Idempotency-Key", "X-Wallet-Chain"} <= read
+    assert read - parameters("header") - ELSEWHERE == set()
 
 
 def test_what_is_paid_for_says_so_to_payment_clients() -> None:

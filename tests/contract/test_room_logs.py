@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from adapters.store.postgres_room_log import PostgresTables
@@ -38,6 +41,7 @@ def delivery(name: str, *, received_ms: int = 1_000, session_id: UUID | None = O
         session_id=session_id,
         received_at_ms=received_ms,
         body='{"event": "\u2603"}',
+        token="a.b.c",
     )
 
 
@@ -118,6 +122,56 @@ async def test_whatever_is_told_of_a_guest_makes_it_due(kept: StoredRoomLog) -> 
     assert await kept.guests(10, now_ms=0) == back
 
 
+async def test_what_we_saw_ourselves_is_kept_once_and_makes_a_guest_due(
+    kept: StoredRoomLog,
+) -> None:
+    there, missed = sighting("present"), sighting("absent")
+
+    for _ in range(2):
+        await kept.witness([there, missed], at_ms=1_000)
+
+    assert set(await kept.sightings(ONE)) == {there, missed}
+    assert await kept.guests(10, now_ms=0) == (Guest(session_id=ONE, tries=0),)
+
+
+async def test_what_was_seen_at_another_time_is_kept_beside_it(kept: StoredRoomLog) -> None:
+    first = sighting("absent")
+    second = replace(first, fact=replace(first.fact, at_ms=901))
+
+    await kept.witness([first], at_ms=1_000)
+    await kept.witness([second], at_ms=2_000)
+
+    assert set(await kept.sightings(ONE)) == {first, second}
+
+
+async def test_the_sightings_of_many_are_each_ones_own(kept: StoredRoomLog) -> None:
+    await say(kept, "a", sighting())
+    await say(kept, "b", sighting(session_id=TWO))
+
+    assert await kept.sightings_of([TWO, ONE, UUID(int=3)]) == {
+        ONE: (sighting(),),
+        TWO: (sighting(session_id=TWO),),
+        UUID(int=3): (),
+    }
+    assert await kept.sightings_of([]) == {}
+
+
+async def test_a_connection_is_known_once_any_session_was_seen_with_it(
+    kept: StoredRoomLog,
+) -> None:
+    await say(kept, "a", sighting(session_id=TWO))
+
+    assert await kept.known(["x", "c"]) == {"c"}
+
+
+async def test_the_last_loss_is_remembered(kept: StoredRoomLog) -> None:
+    before = await kept.lost_at_ms()
+    for at_ms in (5, 9):
+        await kept.note_loss(at_ms)
+
+    assert (before, await kept.lost_at_ms()) == (0, 9)
+
+
 async def test_what_is_old_is_forgotten_but_nothing_unread(kept: StoredRoomLog) -> None:
     await say(kept, "old", sighting())
     await kept.add(delivery("unread"))
@@ -137,6 +191,40 @@ async def test_deliveries_in_a_file_outlive_the_process(tmp_path: Path) -> None:
 
     with closing(StoredRoomLog(SqliteTables(tmp_path / "rooms.db"))) as after:
         assert await after.unread(10) == (delivery("a"),)
+
+
+OLD = (
+    "CREATE TABLE {}deliveries (id TEXT PRIMARY KEY, issuer TEXT NOT NULL, session_id TEXT, "
+    "received_ms BIGINT NOT NULL, body TEXT NOT NULL, is_read BIGINT NOT NULL)"
+)
+OLD_ROW = "INSERT INTO {}deliveries VALUES ('old', 'node', NULL, 5, 'said', 0)"
+KEPT = Delivery(
+    delivery_id="old", issuer="node", session_id=None, received_at_ms=5, body="said", token=""
+)
+
+
+async def test_deliveries_of_an_older_release_are_still_read(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "rooms.db")) as old, old:
+        old.execute(OLD.format(""))
+        old.execute(OLD_ROW.format(""))
+
+    for _ in range(2):
+        with closing(StoredRoomLog(SqliteTables(tmp_path / "rooms.db"))) as kept:
+            await kept.add(delivery("new"))
+            assert await kept.unread(10) == (delivery("new"), KEPT)
+
+
+@pytest.mark.postgres
+async def test_deliveries_of_an_older_release_in_a_database_are_still_read(database: str) -> None:
+    with psycopg.connect(database) as old:
+        old.execute("CREATE SCHEMA payphone_private")
+        old.execute(OLD.format("payphone_private.").encode())
+        old.execute(OLD_ROW.format("payphone_private.").encode())
+
+    for _ in range(2):
+        with closing(StoredRoomLog(PostgresTables(database))) as kept:
+            await kept.add(delivery("new"))
+            assert await kept.unread(10) == (delivery("new"), KEPT)
 
 
 @pytest.mark.postgres

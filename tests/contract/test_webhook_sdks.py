@@ -11,6 +11,7 @@ from adapters.sfu.events import parse_event
 from adapters.sfu.webhook_tokens import check_livekit
 from domain.errors import UnauthenticatedError
 from tests.fakes.room_server import LIVEKIT_KEY, LIVEKIT_SECRET, livekit_token, node_token
+from tests.fakes.sfu_tokens import LiveKitServer
 
 NBF, EXP = 1_700_000_000, 4_102_444_800
 BODY = (
@@ -49,6 +50,16 @@ def test_a_webhook_signed_with_livekits_own_kit_is_believed() -> None:
         check_livekit(
             token, BODY + b" ", key=LIVEKIT_KEY, secret=LIVEKIT_SECRET.encode(), now_ms=now_ms
         )
+
+
+def test_livekits_own_kit_believes_the_tests_room_server_and_no_spoilt_body() -> None:
+    api = pytest.importorskip("livekit.api", reason="LiveKit's kit is not installed")
+    receiver = api.WebhookReceiver(api.TokenVerifier(LIVEKIT_KEY, LIVEKIT_SECRET))
+    token = LiveKitServer(LIVEKIT_KEY, LIVEKIT_SECRET).sign(BODY)
+
+    assert receiver.receive(BODY.decode(), token).id == "EV_abcdefghijkl"
+    with pytest.raises(Exception, match="hash mismatch"):
+        receiver.receive(BODY.decode() + " ", token)
 
 
 def test_livekits_own_kit_reads_a_webhook_as_we_do() -> None:

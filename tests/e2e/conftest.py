@@ -25,7 +25,7 @@ UNHURRIED = {"PAYPHONE_API_RATE_MAX": "1000", "PAYPHONE_IP_RATE_MAX": "100000"}
 
 @dataclass
 class GatewayProcess:
-    """A running `payphone serve --sandbox`."""
+    """A running command of ours that listens, as a rule `payphone serve --sandbox`."""
 
     process: subprocess.Popen[bytes]
     ready: dict[str, Any]
@@ -52,20 +52,32 @@ class GatewayProcess:
 StartGateway = Callable[..., GatewayProcess]
 
 
-def start_gateway(data: Path, *faults: str, name: str = "", **environ: str) -> GatewayProcess:
+def start_gateway(
+    data: Path, *faults: str, name: str = "", role: str = "serve", port: int = 0, **environ: str
+) -> GatewayProcess:
     """Start one on a free port and wait until it says that it listens.
 
-    Several on one folder need a name each.
+    Several on one folder need a name each. A `role` of `gateway` has no speech of its own.
     """
+    words = [
+        *(["--no-fetch"] if role == "serve" else []),
+        *(f"--fault={fault}" for fault in faults),
+    ]
+    return start_process(data, role, "--sandbox", *words, name=name, port=port, **environ)
+
+
+def start_process(
+    data: Path, command: str, *words: str, name: str = "", port: int = 0, **environ: str
+) -> GatewayProcess:
+    """Start a command that listens, on a free port or this one, and wait for its ready file."""
     data.mkdir(parents=True, exist_ok=True)
     ready_file, said = data / f"ready{name}.json", data / f"output{name}.log"
     ready_file.unlink(missing_ok=True)
     with said.open("ab") as output:
         process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "adapters", "serve", "--sandbox", "--no-fetch"),
-                *("--port", "0", "--data", str(data), "--ready-file", str(ready_file)),
-                *(f"--fault={fault}" for fault in faults),
+                *(sys.executable, "-m", "adapters", command, *words),
+                *("--port", str(port), "--data", str(data), "--ready-file", str(ready_file)),
             ],
             cwd=ROOT,
             env={**os.environ, **UNHURRIED, **environ},
@@ -77,7 +89,7 @@ def start_gateway(data: Path, *faults: str, name: str = "", **environ: str) -> G
     while not ready_file.exists():
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
-            pytest.fail(f"the gateway did not start:\n{said.read_text()[-4000:]}")
+            pytest.fail(f"payphone {command} did not start:\n{said.read_text()[-4000:]}")
         _wait_ms(process, 50)
     return GatewayProcess(process, json.loads(ready_file.read_text()), data)
 

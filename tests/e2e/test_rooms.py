@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from adapters.cli.customer import Customer
 from adapters.sfu.room_key import room_key
-from adapters.sfu.room_service import REMOVE_PATH
+from adapters.sfu.room_service import LIST_PATH, REMOVE_PATH
 from tests.e2e.conftest import StartGateway
 from tests.e2e.payer import Payer
 from tests.e2e.test_crashes import replayed
@@ -25,15 +25,23 @@ from tests.fakes.room_server import API_KEY, NODE, name_of, node_token
 
 
 class Node:
-    """A dTelecom node: suggests nobody, removes whom it is told to, posts what it is made to."""
+    """A dTelecom node: suggests nobody, removes whom it is told to, posts what it is made to.
+
+    `inside` are the participants it lists by room.
+    """
 
     def __init__(self) -> None:
         self.removed: list[dict[str, Any]] = []
+        self.inside: dict[str, list[dict[str, Any]]] = {}
         self.server: TestServer
 
     async def remove(self, request: web.Request) -> web.Response:
         self.removed.append(await request.json())
         return web.json_response({})
+
+    async def seats(self, request: web.Request) -> web.Response:
+        room = (await request.json())["room"]
+        return web.json_response({"participants": self.inside.get(room, [])})
 
     async def post(self, hook: str, event: str, number: int, room: str, at: int) -> int:
         body = {
@@ -55,6 +63,7 @@ async def node() -> AsyncIterator[Node]:
     node = Node()
     app = web.Application()
     app.router.add_post(REMOVE_PATH, node.remove)
+    app.router.add_post(LIST_PATH, node.seats)
     async with TestServer(app) as node.server:
         yield node
 
@@ -116,3 +125,55 @@ async def test_who_is_still_in_a_room_when_its_session_ends_is_removed(
         await asyncio.sleep(0.1)
 
     assert node.removed == [{"room": room, "identity": "alice"}]
+
+
+async def test_who_joined_while_the_gateway_was_down_is_found_by_asking(
+    start: StartGateway, node: Node
+) -> None:
+    nodes = f"ws://127.0.0.1:{node.server.port}={name_of(NODE)}"
+    gateway = start(PAYPHONE_ROOMS_NODES=nodes)
+    payer = Payer(gateway.url, gateway.secret_key)
+    await payer.post(payer.body(), await payer.proof())
+    async with Customer(gateway.url, gateway.secret_key) as customer:
+        order = {"room_name": "room", "participant_identity": "alice", "duration_minutes": 10}
+        sold = await customer.call("POST", "/v1/webrtc/token", order)
+    room = claims_of(sold["token"])["video"]["room"]
+    gateway.kill()
+    alice = {"sid": "PA_1", "identity": "alice", "state": "ACTIVE"}
+    node.inside[room] = [{**alice, "joinedAt": str(int(time.time()))}]
+
+    healed = start(PAYPHONE_ROOMS_NODES=nodes)
+    async with Customer(healed.url, healed.secret_key) as customer:
+        for _ in range(100):
+            (row,) = (await customer.call("GET", "/v1/account/sessions"))["sessions"]
+            if row["started_at"] is not None:
+                break
+            await asyncio.sleep(0.3)
+        ended = await customer.call("POST", f"/v1/sessions/{sold['session_id']}/end")
+
+    assert row["settlement_method"] == "pending"
+    assert (ended["settlement_method"], int(ended["used"]) > 0) == ("request", True)
+
+
+async def test_a_room_that_everybody_left_is_settled_by_itself(
+    start: StartGateway, node: Node
+) -> None:
+    nodes = f"ws://127.0.0.1:{node.server.port}={name_of(NODE)}"
+    gateway = start(PAYPHONE_ROOMS_NODES=nodes, PAYPHONE_ROOMS_IDLE_SECONDS="1")
+    payer = Payer(gateway.url, gateway.secret_key)
+    await payer.post(payer.body(), await payer.proof())
+    async with Customer(gateway.url, gateway.secret_key) as customer:
+        order = {"room_name": "room", "participant_identity": "alice", "duration_minutes": 10}
+        sold = await customer.call("POST", "/v1/webrtc/token", order)
+        claims = claims_of(sold["token"])
+        hook, room, now = claims["webHookURL"], claims["video"]["room"], int(time.time())
+        for number, event in enumerate(("participant_joined", "participant_left")):
+            await node.post(hook, event, number, room, now)
+        for _ in range(60):
+            (row,) = (await customer.call("GET", "/v1/account/sessions"))["sessions"]
+            if row["status"] == "settled":
+                break
+            await asyncio.sleep(0.3)
+
+    assert row["settlement_method"] == "idle"
+    assert int(row["charged_microcredits"]) <= 17

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -22,8 +22,11 @@ from domain.ports.speech import (
     SpeechChunk,
     VoiceOptions,
 )
+from domain.ports.speech_servers import OwnServers
 from domain.pricing import DEFAULT_PRICE_BOOK
+from domain.record import Record
 from domain.switchboard import Switchboard
+from domain.use_cases.live_sessions import booth_in
 from tests.fakes.books import MemoryBooks
 from tests.fakes.careful_books import CarefulBooks
 from tests.fakes.clock import ManualClock
@@ -75,9 +78,13 @@ class House:
     more_rails: tuple[PaymentRail, ...] = ()
 
     def __post_init__(self) -> None:
-        self.books = MemoryBooks(on_commit=self.views.apply)
+        self.hearers: list[Callable[[Record], None]] = []
+        self.books = MemoryBooks(on_commit=self._committed)
         self.rail = CashRail(self.clock)
         ids = count(1)
+        self.own_servers = OwnServers(
+            self.ear, self.mouth, stt_url="http://stt.test", tts_url="http://tts.test"
+        )
         self.gateway = Gateway(
             # As between processes: values only, and any of them may come twice.
             books=CarefulBooks(self.books),
@@ -88,15 +95,19 @@ class House:
             keys=Ed25519SessionKeys(SESSION_KEYS_SEED, issuer="http://gateway.test"),
             rails=(self.rail, *self.more_rails),
             rooms=self.rooms,
-            transcriber=self.ear,
-            synthesizer=self.mouth,
+            servers=self.own_servers,
             switchboard=Switchboard(),
             price_book=DEFAULT_PRICE_BOOK,
             terms=self.terms,
-            stt_url="http://stt.test",
-            tts_url="http://tts.test",
             new_id=lambda: UUID(int=next(ids)),
         )
+        self.booth = booth_in(self.gateway, self.ear, self.mouth)
+
+    def _committed(self, records: tuple[Record, ...]) -> None:
+        self.views.apply(records)
+        for record in records:
+            for hear in self.hearers:
+                hear(record)
 
     def close_service(self, service: str, problem: str = "weights are missing") -> None:
         """Make the engine of `stt` or `tts` say that it is not ready."""

@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,10 +26,11 @@ from adapters.sfu.webhook import DTelecomWebhooks, LiveKitWebhooks, SessionAddre
 from adapters.store.room_log import SqliteTables, StoredRoomLog
 from domain.errors import NoCapacityError
 from domain.ledger import Work
-from domain.ports.room_events import Sighting
+from domain.ports.room_events import Presence, Sighting
 from domain.session import Session
 from domain.use_cases.open_session import SessionRequest, open_session
 from domain.use_cases.publish_prices import publish_prices
+from domain.use_cases.roll_call import call_the_roll
 from domain.use_cases.room_events import look_after_guests, read_deliveries
 from tests.fakes.gateway import House
 
@@ -91,17 +93,55 @@ def livekit_token(body: bytes, *, now_ms: int, **claims: object) -> str:
 
 @dataclass
 class Bouncer:
-    """Implements `RoomService`. Fault: `down` answers nothing."""
+    """Implements `RoomService`. Fault: `down` answers nothing.
+
+    `inside` is who is in which room of which server; `asked` the questions, server and room.
+    """
 
     down: bool = False
     tries: int = 0
     removed: list[tuple[str, str, str]] = field(default_factory=list)
+    inside: dict[tuple[str, str], list[Presence]] = field(default_factory=dict)
+    asked: list[tuple[str, str]] = field(default_factory=list)
 
     async def remove(self, server_url: str, sightings: Sequence[Sighting]) -> None:
         self.tries += 1
         if self.down:
             raise NoCapacityError(service="webrtc")
         self.removed += sorted({(server_url, s.room_name, s.identity) for s in sightings})
+
+    async def present(
+        self, server: str, *, server_url: str, room_name: str
+    ) -> tuple[Presence, ...]:
+        name = server or name_of(NODE)
+        self.asked.append((name, room_name))
+        if self.down:
+            raise NoCapacityError(service="webrtc")
+        return tuple(self.inside.get((name, room_name), ()))
+
+    def room_name(self, account_id: UUID, asked: str) -> str:
+        return asked
+
+    def seat(
+        self,
+        sid: str,
+        *,
+        signer: SigningKey = NODE,
+        identity: str = "alice",
+        joined_ms: int = 0,
+        is_ready: bool = True,
+        told_session: str = "",
+    ) -> None:
+        """Put a connection into `room-1` of a node."""
+        server = name_of(signer)
+        there = Presence(
+            connection=f"{server}/{sid}",
+            identity=identity,
+            joined_ms=joined_ms,
+            is_ready=is_ready,
+            told_session=told_session,
+        )
+        self.inside.setdefault((server, "room-1"), []).append(there)
 
 
 class Door:
@@ -184,11 +224,22 @@ class Door:
         )
         return answer.status, await answer.json()
 
-    async def follow(self) -> None:
+    async def tell(self, session_id: UUID, name: str, sid: str = "PA_1") -> None:
+        """One webhook that is believed, and what follows from it."""
+        status, _ = await self.post(self.event(name, sid), session_id)
+        assert status == HTTPStatus.OK
+        await self.follow()
+
+    async def follow(self, *, idle_ms: int = 0) -> None:
         """What the gateway does by itself, once: read what came, look after who is there."""
         while await read_deliveries(self.house.gateway, self.webhooks):
             pass
-        await look_after_guests(self.house.gateway, self.bouncer)
+        await look_after_guests(self.house.gateway, self.bouncer, idle_ms=idle_ms)
+
+    async def roll(self) -> None:
+        """Ask who is there, and look after who was found or missed."""
+        await call_the_roll(self.house.gateway, self.bouncer)
+        await self.follow()
 
     async def session(self, session_id: UUID) -> Session:
         return await self.house.books.run(lambda work: Work.session(work, session_id))

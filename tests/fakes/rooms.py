@@ -29,6 +29,7 @@ class PaperRooms:
                 join.metadata,
                 str(join.not_before_ms),
                 str(join.expires_at_ms),
+                join.account_id,
             )
         )
         return RoomTicket(token, self.ws_url)

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from typing import TypeVar
 from uuid import UUID
 
+from domain.booth import Booth
 from domain.errors import GatewayError, MalformedError
-from domain.gateway import Gateway
 from domain.ports.speech import (
     EngineTraits,
     Hearing,
@@ -160,13 +160,13 @@ class DirectedSynthesizer:
 class Peer:
     """One connection's other end: asks, and keeps what it is `told`. `gone` no longer listens."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, booth: Booth) -> None:
         self.told: list[Outbound] = []
         self.gone = False
         self.reading = asyncio.Event()
         self.reading.set()
         self._asked: asyncio.Queue[Inbound | None] = asyncio.Queue()
-        self.session = SpeechSession(gateway, self._hear)
+        self.session = SpeechSession(booth, self._hear)
         self.task = asyncio.create_task(self.session.run(self._messages()))
 
     async def ask(self, *messages: Inbound) -> None:
@@ -213,7 +213,7 @@ async def session_of(house: House, session_id: UUID) -> Session:
 
 async def listening(house: House, ticket: Ticket) -> Peer:
     """A peer whose connection listens and is ready."""
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
     await peer.ask(listen(ticket))
     assert peer.told_of(Ready)
     return peer
@@ -221,7 +221,7 @@ async def listening(house: House, ticket: Ticket) -> Peer:
 
 async def speaking(house: House, ticket: Ticket, *, voice: str | None = None) -> Peer:
     """A peer whose connection speaks and is ready."""
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
     await peer.ask(speak(ticket, voice=voice))
     assert peer.told_of(Ready)
     return peer

@@ -13,6 +13,8 @@ from aiohttp import web
 from eth_account import Account as EthAccount
 from eth_account.messages import encode_defunct
 
+from adapters.fleet.hub import Fleet
+from adapters.fleet.passes import Passes
 from adapters.http.app import application
 from adapters.http.errors import Handler
 from adapters.http.server import Runner
@@ -30,6 +32,7 @@ ALICE_KEY = "0x" + "01" * 32
 BOB_KEY = "0x" + "02" * 32
 # Throwaway as well: what the room server signs its webhooks with.
 ROOMS_KEY = "the key of the rooms"
+FLEET_SECRET = "the secret of the fleet, thirty-two bytes long"
 ROOMS_SECRET = "the secret of the rooms, thirty-two bytes long"
 
 
@@ -84,6 +87,8 @@ class Street:
 
     async def open(self) -> None:
         await publish_prices(self.house.gateway)
+        fleet = Fleet(passes=Passes(FLEET_SECRET))
+        fleet.attach(self.house.gateway, issuer="gateway.test", public_key=bytes(32))
         app = application(
             self.house.gateway,
             purchases=self.purchases,
@@ -96,6 +101,7 @@ class Street:
             ),
             health=self._health,
             stream=self._stream,
+            fleet=fleet,
             webhook=Receiver(
                 self.house.gateway, LiveKitWebhooks(key=ROOMS_KEY, secret=ROOMS_SECRET)
             ).receive,

@@ -204,6 +204,7 @@ class MemoryViews:
             started_at_ms=None,
             ended_at_ms=None,
             expires_at_ms=fields["expires_at_ms"],
+            reason="",
         )
 
     def _session_clock_resumed(self, record: Record, fields: dict[str, Any]) -> None:
@@ -228,7 +229,11 @@ class MemoryViews:
         row = self._sessions[record.originator_id]
         self._running.discard(row.id)
         self._sessions[row.id] = replace(
-            row, status="settled", charged=fields["charged"], ended_at_ms=fields["at_ms"]
+            row,
+            status="settled",
+            charged=fields["charged"],
+            ended_at_ms=fields["at_ms"],
+            reason=fields["reason"],
         )
         day_ms = fields["at_ms"] // DAY_MS * DAY_MS
         used = self._used.setdefault((day_ms, row.account_id, row.service), [0, 0, 0])

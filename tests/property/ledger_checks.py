@@ -73,10 +73,12 @@ async def check_lists(views: Views, aggregates: Mapping[UUID, LedgerAggregate]) 
         assert not rows or rows[0].balance_after == account.available.value
         listed = await views.sessions(account.id, limit=ROWS_MAX, offset=0, status=None)
         assert {
-            (r.id, r.status, r.reserved, r.charged, r.started_at_ms, r.ended_at_ms) for r in listed
+            (r.id, r.reason, r.status, r.reserved, r.charged, r.started_at_ms, r.ended_at_ms)
+            for r in listed
         } == {
             (
                 s.id,
+                s.reason,
                 "active" if s.is_open else "settled",
                 s.reserved.value,
                 s.charged.value,

@@ -15,9 +15,11 @@ from domain.ports.payments import Purchase
 from domain.use_cases.close_session import end_bundle, end_session, settle_session
 from domain.use_cases.correct_credits import Correction, correct_credits
 from domain.use_cases.extend_session import extend_bundle, extend_session
+from domain.use_cases.live_sessions import booth_in
 from domain.use_cases.meter import connect_session
 from domain.use_cases.open_session import SessionRequest, Ticket, open_bundle, open_session
 from domain.use_cases.reconcile import reconcile
+from tests.fakes.gateway import MuteEar, MuteMouth
 from tests.simulation.clients import Life, Wire
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ class Actions:
         wire, now_ms = Wire(self._gateway.new_id()), self._world.clock.now_ms()
         try:
             meter = await connect_session(
-                self._gateway,
+                booth_in(self._gateway, MuteEar(), MuteMouth()),
                 life.ticket.token,
                 service=life.ticket.service,
                 connection_id=wire.connection_id,

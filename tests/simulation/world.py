@@ -99,9 +99,10 @@ class World:
             ),
             self._died,
         )
-        self.actions.gateway_changed()
         self.note(f"a process begins, epoch {self.process.epoch}")
         self.loop.live(self._recover())
+        # Nobody is let in before the clocks of the one before were stopped.
+        self.actions.gateway_changed()
 
     async def _recover(self) -> None:
         await publish_prices(self.process.gateway)

@@ -46,6 +46,30 @@ def test_the_sandbox_has_one_server() -> None:
     )
 
 
+def test_wallets_meet_in_rooms_of_one_name_only_where_it_was_switched_on() -> None:
+    assert not rooms().wallets_meet
+    assert rooms(PAYPHONE_ROOMS_SHARED="1").wallets_meet
+
+
+def test_a_node_must_say_whose_a_room_is_unless_otherwise_set() -> None:
+    assert not rooms().keyless_ok
+    assert rooms(PAYPHONE_ROOMS_KEYLESS="1").keyless_ok
+
+
+def test_a_room_is_idle_after_five_minutes_unless_otherwise_set() -> None:
+    assert rooms().idle_ms == 300_000
+    assert rooms(PAYPHONE_ROOMS_IDLE_SECONDS="7").idle_ms == 7_000
+    assert rooms(PAYPHONE_ROOMS_IDLE_SECONDS="0").idle_ms == 0
+
+
+def test_a_room_is_idle_within_a_day() -> None:
+    found = problems({**SANDBOX, "PAYPHONE_ROOMS_IDLE_SECONDS": "86401"})
+
+    assert found == (
+        "  PAYPHONE_ROOMS_IDLE_SECONDS: expected a whole number from 0 to 86400, got '86401'",
+    )
+
+
 def test_nodes_are_a_list_of_urls_and_keys() -> None:
     other = f"ws://127.0.0.1:7880={text_of(bytes([6] * 32))}"
 

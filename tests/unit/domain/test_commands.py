@@ -137,6 +137,6 @@ def _resume(work: Work, *, session_id: UUID, connection_id: UUID, at_ms: int) ->
 
 async def _started(house: House, session_id: UUID, connection_id: UUID) -> Meter:
     session = await house.books.run(partial(Work.session, session_id=session_id))
-    meter = Meter(house.gateway, session, connection_id)
+    meter = Meter(house.booth, session, connection_id)
     await meter.start()
     return meter

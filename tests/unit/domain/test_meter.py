@@ -59,11 +59,11 @@ async def test_an_older_connection_gives_way(house: House, ticket: Ticket) -> No
     """B4."""
     older, newer = Line(), Line()
     await connect_session(
-        house.gateway, ticket.token, service="stt", connection_id=UUID(int=1), line=older
+        house.booth, ticket.token, service="stt", connection_id=UUID(int=1), line=older
     )
 
     await connect_session(
-        house.gateway, ticket.token, service="stt", connection_id=UUID(int=2), line=newer
+        house.booth, ticket.token, service="stt", connection_id=UUID(int=2), line=newer
     )
 
     assert older.left
@@ -73,7 +73,7 @@ async def test_an_older_connection_gives_way(house: House, ticket: Ticket) -> No
 async def test_only_a_ready_connection_is_paid_for(house: House, ticket: Ticket) -> None:
     """B4."""
     meter = await connect_session(
-        house.gateway, ticket.token, service="stt", connection_id=UUID(int=1), line=Line()
+        house.booth, ticket.token, service="stt", connection_id=UUID(int=1), line=Line()
     )
     await house.clock.advance(5_000)
     assert meter.remaining == MINUTE_MS
@@ -90,7 +90,7 @@ async def test_only_a_ready_connection_is_paid_for(house: House, ticket: Ticket)
 async def test_a_key_of_another_service_is_refused(house: House, ticket: Ticket) -> None:
     with pytest.raises(MalformedError, match="a key of a tts session, got stt"):
         await connect_session(
-            house.gateway, ticket.token, service="tts", connection_id=UUID(int=1), line=Line()
+            house.booth, ticket.token, service="tts", connection_id=UUID(int=1), line=Line()
         )
 
     assert house.gateway.switchboard.line(ticket.session_id) is None
@@ -99,7 +99,7 @@ async def test_a_key_of_another_service_is_refused(house: House, ticket: Ticket)
 async def test_a_key_that_is_not_ours_is_refused(house: House) -> None:
     with pytest.raises(UnauthenticatedError):
         await connect_session(
-            house.gateway, "no key", service="stt", connection_id=UUID(int=1), line=Line()
+            house.booth, "no key", service="stt", connection_id=UUID(int=1), line=Line()
         )
 
 
@@ -108,7 +108,7 @@ async def test_a_session_that_is_over_is_not_connected(house: House, ticket: Tic
 
     with pytest.raises(SessionOverError):
         await connect_session(
-            house.gateway, ticket.token, service="stt", connection_id=UUID(int=1), line=Line()
+            house.booth, ticket.token, service="stt", connection_id=UUID(int=1), line=Line()
         )
 
     assert house.gateway.switchboard.line(ticket.session_id) is None
@@ -122,7 +122,7 @@ async def test_a_session_that_ends_while_it_is_taken_over_is_not_connected(
 
     with pytest.raises(SessionOverError):
         await connect_session(
-            house.gateway, ticket.token, service="stt", connection_id=UUID(int=2), line=Line()
+            house.booth, ticket.token, service="stt", connection_id=UUID(int=2), line=Line()
         )
 
     assert house.gateway.switchboard.line(ticket.session_id) is None
@@ -132,7 +132,7 @@ async def test_a_session_that_ends_while_it_is_taken_over_is_not_connected(
 async def test_a_session_that_ended_meanwhile_does_not_start(house: House, service: str) -> None:
     ticket = await opened(house, SessionRequest(service=service, quantity=1_000))
     meter = await connect_session(
-        house.gateway, ticket.token, service=service, connection_id=UUID(int=1), line=Line()
+        house.booth, ticket.token, service=service, connection_id=UUID(int=1), line=Line()
     )
     await settle_session(house.gateway, ticket.session_id, reason="ended")
 
@@ -145,7 +145,7 @@ async def test_watching_a_session_that_is_over_says_so_and_ends(
 ) -> None:
     """B8."""
     meter = await connect_session(
-        house.gateway, ticket.token, service="stt", connection_id=UUID(int=1), line=Line()
+        house.booth, ticket.token, service="stt", connection_id=UUID(int=1), line=Line()
     )
     await meter.start()
     await house.clock.advance(6_000)

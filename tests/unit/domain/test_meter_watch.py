@@ -47,7 +47,7 @@ async def account_id(house: House) -> UUID:
 
 async def metered(house: House, ticket: Ticket) -> Meter:
     meter = await connect_session(
-        house.gateway, ticket.token, service=ticket.service, connection_id=uuid4(), line=Line()
+        house.booth, ticket.token, service=ticket.service, connection_id=uuid4(), line=Line()
     )
     await meter.start()
     return meter

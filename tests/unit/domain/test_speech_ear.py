@@ -56,7 +56,7 @@ async def test_audio_behind_the_config_waits_for_the_engine(
     house: House, ear: DirectedTranscriber, ticket: Ticket
 ) -> None:
     ear.opening.clear()
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
     await peer.ask(listen(ticket), Heard(b"\1\2\3"), Heard(b"\4"))
     unread = peer.unread
 
@@ -149,7 +149,7 @@ async def test_a_frame_too_large_ends_the_connection(house: House, ticket: Ticke
 
 
 async def test_a_listening_key_does_not_speak(house: House, ticket: Ticket) -> None:
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(speak(ticket))
 

@@ -112,7 +112,7 @@ async def test_a_clock_that_cannot_be_stopped_does_not_hold_the_newer_connection
 ) -> None:
     await listening(house, ticket)
     house.books.down = True
-    newer = Peer(house.gateway)
+    newer = Peer(house.booth)
     await newer.ask(listen(ticket))
 
     await house.clock.advance(60_000)
@@ -186,7 +186,7 @@ async def test_the_first_reason_to_leave_counts(house: House, ticket: Ticket) ->
 
 
 async def test_a_connection_that_is_not_open_yet_has_nothing_to_record(house: House) -> None:
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.session.catch_up()
     peer.session.changed()

@@ -226,7 +226,7 @@ async def test_the_language_of_the_session_is_the_default(
 
 async def test_a_mouth_without_weights_ends_the_connection(house: House, ticket: Ticket) -> None:
     house.close_service("tts")
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(speak(ticket))
 

@@ -49,7 +49,7 @@ async def ticket(house: House) -> Ticket:
 
 
 async def test_a_connection_without_a_config_is_ended_after_ten_seconds(house: House) -> None:
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
     await settle()
 
     await house.clock.advance(9_999)
@@ -66,7 +66,7 @@ async def test_a_config_in_time_is_not_late_however_long_the_engine_takes(
     house: House, ear: DirectedTranscriber, ticket: Ticket
 ) -> None:
     ear.opening.clear()
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
     await house.clock.advance(9_000)
     await peer.ask(listen(ticket))
     await house.clock.advance(9_000)
@@ -78,7 +78,7 @@ async def test_a_config_in_time_is_not_late_however_long_the_engine_takes(
 
 
 async def test_audio_before_the_config_ends_the_connection(house: House) -> None:
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(Heard(b"\0\0"))
 
@@ -91,7 +91,7 @@ async def test_a_frame_that_means_nothing_before_the_config_ends_the_connection(
     house: House,
 ) -> None:
     refusal = MalformedError(where="frame", expected="JSON", got="noise")
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(Misheard(refusal))
 
@@ -100,7 +100,7 @@ async def test_a_frame_that_means_nothing_before_the_config_ends_the_connection(
 
 async def test_a_key_of_another_service_is_refused(house: House) -> None:
     ticket = await buy(house, "tts", 1_000)
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(listen(ticket))
 
@@ -111,7 +111,7 @@ async def test_a_key_of_another_service_is_refused(house: House) -> None:
 
 
 async def test_a_key_that_is_not_ours_is_refused(house: House) -> None:
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(listen_with("forged"))
 
@@ -122,7 +122,7 @@ async def test_a_key_that_is_not_ours_is_refused(house: House) -> None:
 
 async def test_a_key_of_a_session_nobody_opened_is_not_found(house: House) -> None:
     key = SessionKey(session_id=house.gateway.new_id(), service="stt", expires_at_ms=0)
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(listen_with(house.gateway.keys.issue(key)))
 
@@ -135,7 +135,7 @@ async def test_no_free_worker_ends_the_connection_and_costs_nothing(
     house: House, ear: DirectedTranscriber, ticket: Ticket
 ) -> None:
     ear.refusal = NoCapacityError(service="stt")
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(listen(ticket))
     await house.clock.advance(5_000)
@@ -146,7 +146,7 @@ async def test_no_free_worker_ends_the_connection_and_costs_nothing(
 
 async def test_the_language_of_the_session_is_the_default(house: House) -> None:
     ticket = await buy(house, "stt", MINUTE_MS, language="es")
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
 
     await peer.ask(listen(ticket, language=""))
 

@@ -60,7 +60,7 @@ async def test_the_clock_starts_when_the_engine_is_open(
     house: House, ear: DirectedTranscriber, ticket: Ticket
 ) -> None:
     ear.opening.clear()
-    peer = Peer(house.gateway)
+    peer = Peer(house.booth)
     await peer.ask(listen(ticket))
     await house.clock.advance(7_000)
     ear.opening.set()
@@ -130,9 +130,9 @@ async def test_a_connection_that_is_still_opening_is_taken_over_too(
     house: House, ear: DirectedTranscriber, ticket: Ticket
 ) -> None:
     ear.opening.clear()
-    older = Peer(house.gateway)
+    older = Peer(house.booth)
     await older.ask(listen(ticket))
-    newer = Peer(house.gateway)
+    newer = Peer(house.booth)
     await newer.ask(listen(ticket))
     ear.opening.set()
     await settle()
@@ -176,7 +176,7 @@ async def test_a_key_whose_session_is_over_is_refused(house: House) -> None:
     await house.clock.advance(1_000)
     await peer.task
 
-    late = Peer(house.gateway)
+    late = Peer(house.booth)
     await late.ask(listen(ticket))
 
     farewell = await late.task

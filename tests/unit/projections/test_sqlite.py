@@ -212,7 +212,8 @@ async def test_a_session_is_listed_as_it_stands(stored: StoredHouse) -> None:
     await views(stored)
 
     (row,) = await found.sessions(ACCOUNT_ID, limit=9, offset=0, status="settled")
-    assert (row.charged, row.started_at_ms, row.ended_at_ms) == (
+    assert (row.reason, row.charged, row.started_at_ms, row.ended_at_ms) == (
+        "ended",
         1_000,
         started_at_ms,
         clock.now_ms(),

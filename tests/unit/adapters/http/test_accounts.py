@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from adapters.http.shapes import settlement_method
 from tests.fakes.street import Street
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -94,9 +95,34 @@ async def test_sessions_have_every_key_of_the_contract_in_its_type(street: Stree
         "token_expires_at": "2023-11-14T23:14:20.000Z",
         "started_at": None,
         "ended_at": None,
-        "settlement_method": "usage",
+        "settlement_method": "pending",
         "created_at": "2023-11-14T22:13:20.000Z",
     }
+
+
+async def test_a_settled_session_says_how_it_was_settled(street: Street) -> None:
+    await street.fund()
+    await street.post(f"/v1/sessions/{await opened_stt(street)}/end")
+
+    row = (await street.get("/v1/account/sessions")).json["sessions"][0]
+
+    assert (row["status"], row["settlement_method"]) == ("settled", "request")
+
+
+@pytest.mark.parametrize(
+    ("reason", "method"),
+    [
+        ("", "pending"),
+        ("ended", "request"),
+        ("spent", "spent"),
+        ("expired", "expiry"),
+        ("room_finished", "webhook"),
+        ("idle", "idle"),
+        ("of a later release", "of a later release"),
+    ],
+)
+def test_a_settlement_has_a_method_whatever_its_reason(reason: str, method: str) -> None:
+    assert settlement_method(reason) == method
 
 
 async def test_sessions_whose_names_were_deleted_are_still_listed(street: Street) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -201,6 +202,22 @@ async def test_settled_parts_are_left_out_of_an_extension(street: Street) -> Non
 
     assert "stt" not in body
     assert set(body["webrtc"]) == {"client"}
+
+
+async def test_two_rooms_whose_names_were_deleted_are_still_told_apart(street: Street) -> None:
+    await street.fund()
+    opened = (await street.post(PATH, DUAL)).json
+    rooms = opened["webrtc"]
+    await street.house.details.delete([UUID(room["session_id"]) for room in rooms.values()])
+
+    body = (
+        await street.post(
+            f"{PATH}/extend", {"bundle_id": opened["bundle_id"], "additional_minutes": 1}
+        )
+    ).json
+
+    extended = {role: room["session_id"] for role, room in body["webrtc"].items()}
+    assert extended == {role: room["session_id"] for role, room in rooms.items()}
 
 
 async def test_a_bundle_with_nothing_left_is_not_extended(street: Street) -> None:

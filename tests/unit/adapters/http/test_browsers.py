@@ -44,7 +44,10 @@ async def test_every_answer_can_be_read_by_a_page(street: Street, path: str) -> 
 
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     exposed = {h.strip() for h in answer.headers["Access-Control-Expose-Headers"].split(",")}
-    assert exposed >= {"PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "Retry-After", "X-Request-Id"}
+    assert exposed >= {
+        *("PAYMENT-REQUIRED", "PAYMENT-RESPONSE", "X-PAYMENT-RESPONSE"),
+        *("Retry-After", "X-Request-Id", "X-Log-Size", "Content-Disposition"),
+    }
     assert answer.headers["Cache-Control"] == "no-store"
 
 

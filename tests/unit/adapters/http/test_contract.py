@@ -66,7 +66,7 @@ class Links(HTMLParser):
 
 def test_every_link_of_the_page_leads_somewhere() -> None:
     links = Links()
-    links.feed(page(load("openapi")))
+    links.feed(page(load("openapi"), load("asyncapi")))
 
     assert links.open == []
     assert links.wanted - set(links.ids) == set()
@@ -74,20 +74,57 @@ def test_every_link_of_the_page_leads_somewhere() -> None:
 
 
 def test_the_page_shows_every_operation_with_all_its_answers() -> None:
-    text = page(load("openapi"))
+    text = page(load("openapi"), load("asyncapi"))
 
     for method, path, operation in operations(load("openapi")):
         section = text.partition(f'<section id="{operation["operationId"]}">')[2]
         section = section.partition("</section>")[0]
         assert f"<code>{method} {path}</code>" in section
         for status in operation["responses"]:
-            assert f"<td><code>{status}</code></td>" in section
+            assert f"<code>{status}</code>" in section
+
+
+def test_the_page_tells_every_message_of_the_websocket_with_its_fields() -> None:
+    text = page(load("openapi"), load("asyncapi"))
+
+    for name, message in load("asyncapi")["components"]["messages"].items():
+        section = text.partition(f'<section id="message-{name}">')[2].partition("</section>")[0]
+        for field in message["payload"].get("properties", {}):
+            assert f"<code>{field}</code>" in section
+
+
+def test_the_page_tells_every_shared_answer_once_with_the_headers_that_are_its_own() -> None:
+    text = page(load("openapi"), load("asyncapi"))
+
+    for name in load("openapi")["components"]["responses"]:
+        assert text.count(f'<section id="answer-{name}">') == 1
+    limited = text.partition('<section id="answer-RateLimited">')[2].partition("</section>")[0]
+    assert "<code>Retry-After</code>" in limited
+    assert "X-Request-Id" not in limited
+
+
+def test_an_indented_paragraph_is_shown_as_it_is() -> None:
+    document = {
+        **load("openapi"),
+        "info": {**load("openapi")["info"], "description": "Before\n\n    a  <b>\n    c\n"},
+    }
+
+    text = page(document, load("asyncapi"))
+
+    assert "<p>Before</p>\n<pre><code>a  &lt;b&gt;\nc</code></pre>" in text
+
+
+def test_an_object_within_a_table_shows_its_fields() -> None:
+    text = page(load("openapi"), load("asyncapi"))
+
+    opened = text.partition('<section id="AgentOpened">')[2].partition("</section>")[0]
+    assert '<code>agent</code>: <a href="#RoomTicket">RoomTicket</a>' in opened
 
 
 def test_no_text_of_the_document_becomes_markup() -> None:
     document = json.loads(json.dumps(load("openapi")).replace("Balance and limits", "<b>`&`</b>"))
 
-    text = page(document)
+    text = page(document, load("asyncapi"))
 
     assert "<b>" not in text
     assert "&lt;b&gt;<code>&amp;</code>&lt;/b&gt;" in text

@@ -38,7 +38,7 @@ async def test_ending_an_unused_session_gives_everything_back(street: Street) ->
         "reserved_microcredits": "12000",
         "charged_microcredits": "0",
         "refunded_microcredits": "12000",
-        "settlement_method": "usage",
+        "settlement_method": "request",
         "ended_at": "2023-11-14T22:13:20.000Z",
     }
     assert await available(street) == 1_000_000

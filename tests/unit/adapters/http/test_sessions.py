@@ -5,8 +5,8 @@ from uuid import UUID
 
 import pytest
 
+from domain.account import Account
 from domain.ledger import Work
-from domain.ports.keys import SessionKey
 from domain.session import Session
 from tests.fakes.street import Street
 
@@ -39,9 +39,10 @@ async def test_a_room_token_has_the_contracts_fields(street: Street) -> None:
 
     answer = await street.post("/v1/webrtc/token", ROOM)
 
+    join = "00000000-0000-0000-0000-000000000001|hall|ann||1699999990000|1700003720000"
     assert answer.json == {
         "session_id": "00000000-0000-0000-0000-000000000001",
-        "token": "00000000-0000-0000-0000-000000000001|hall|ann||1699999990000|1700003720000",
+        "token": f"{join}|{Account.create_id('evm', street.alice.canonical)}",
         "ws_url": "wss://node.test",
         "expires_at": "2023-11-14T23:15:20.000Z",
     }
@@ -62,9 +63,8 @@ async def test_a_speech_session_has_the_contracts_fields(
     answer = (await street.post(path, order)).json
 
     key = street.house.gateway.keys.read(answer.pop("token"))
-    assert key == SessionKey(
-        session_id=UUID(int=1), service=path.split("/")[2], expires_at_ms=key.expires_at_ms
-    )
+    assert (key.session_id, key.service) == (UUID(int=1), path.split("/")[2])
+    assert key.quantity == order.get("max_characters", 120_000)
     assert answer == {
         "session_id": str(UUID(int=1)),
         "server_url": server_url,

@@ -30,7 +30,11 @@ async def test_servers_are_told_with_what_they_can_do(street: Street) -> None:
         "available": True,
         "servers": [
             {
+                "name": None,
                 "url": "http://stt.test",
+                "regions": [],
+                "live": 0,
+                "capacity": None,
                 "engine": "mute-ear",
                 "ready": True,
                 "problem": None,
@@ -70,6 +74,7 @@ async def test_only_a_vital_part_takes_the_gateway_down(
     assert (answer.status, answer.json["status"]) == (status, word)
     assert answer.json["parts"] == {p.name: p.problem or "ok" for p in parts}
     assert ("error" in answer.json) == (status == 503)
+    assert ("Retry-After" in answer.headers) == (status == 503)
 
 
 async def test_the_checkpoint_verifies_with_the_key_that_is_told(street: Street) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,6 +16,7 @@ from tests.fakes.room_server import (
     LIVEKIT_KEY,
     LIVEKIT_SECRET,
     Door,
+    encoded,
     livekit_token,
     node_token,
     standard_hash,
@@ -32,6 +35,15 @@ def another_secret(body: bytes, now_ms: int) -> str:
     now = now_ms // 1000
     claims = {"iss": LIVEKIT_KEY, "nbf": now, "exp": now + 300, "sha256": standard_hash(body)}
     return hs256_token(claims, LIVEKIT_SECRET[1:].encode())
+
+
+def urlsafe(body: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).decode().rstrip("=")
+
+
+def unsigned(token: str) -> str:
+    claims = token.split(".")[1]
+    return f"{encoded({'alg': 'none'})}.{claims}."
 
 
 def attended(session_id: UUID) -> dict[str, Any]:
@@ -80,6 +92,21 @@ LIVEKIT_TOKENS: dict[str, Callable[[bytes, int], str]] = {
     "no exp": lambda b, now: livekit_token(b, now_ms=now, exp=None),
     "expired": lambda b, now: livekit_token(b, now_ms=now, exp=now // 1000 - 61),
     "no hash": lambda b, now: livekit_token(b, now_ms=now, sha256=None),
+    "hash in hex": lambda b, now: livekit_token(
+        b, now_ms=now, sha256=hashlib.sha256(b).hexdigest()
+    ),
+    "hash in base64url": lambda b, now: livekit_token(b, now_ms=now, sha256=urlsafe(b)),
+    "hash of another body": lambda b, now: livekit_token(b + b" ", now_ms=now),
+    "not yet": lambda b, now: livekit_token(b, now_ms=now, nbf=now // 1000 + 61),
+    "alg none": lambda b, now: unsigned(livekit_token(b, now_ms=now)),
+    "Bearer": lambda b, now: "Bearer " + livekit_token(b, now_ms=now),
+    "a customer's room token": lambda _, now: hs256_token(
+        {"iss": LIVEKIT_KEY, "sub": "alice", "video": {"room": "r"}, "exp": now // 1000 + 60},
+        LIVEKIT_SECRET.encode(),
+    ),
+    "nothing": lambda *_: "",
+    "garbage": lambda *_: "garbage",
+    "two parts": lambda b, now: livekit_token(b, now_ms=now).rpartition(".")[0],
     "a node's token": lambda b, now: node_token(b, now_ms=now),
 }
 
@@ -102,3 +129,28 @@ async def test_livekit_events_without_a_session_are_ignored(livekit: Door) -> No
 
     assert await livekit.post(livekit.event("egress_started")) == (200, {"status": "ignored"})
     assert await livekit.log.unread(10) == ()
+
+
+async def test_a_loss_is_noted_whatever_event_tells_of_it(livekit: Door) -> None:
+    await livekit.post(livekit.event("track_published", numDropped=0))
+    await livekit.follow()
+    before = await livekit.log.lost_at_ms()
+
+    answer = await livekit.post(livekit.event("track_published", numDropped=2))
+    await livekit.follow()
+
+    assert answer == (200, {"status": "stored"})
+    assert (before, await livekit.log.lost_at_ms()) == (0, livekit.now_ms)
+
+
+async def test_another_participant_of_the_same_room_is_not_billed_for_the_first(
+    livekit: Door,
+) -> None:
+    session_id = await livekit.sell()
+    bob = attended(session_id)
+    bob["participant"]["identity"] = "bob"
+
+    await livekit.post(livekit.event("participant_joined", **bob))
+    await livekit.follow()
+
+    assert await livekit.log.sightings(session_id) == ()

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from uuid import UUID
-
-import pytest
 
 from adapters.keys import check_signature
 from domain.audit import verify_bill
@@ -19,28 +15,14 @@ from tests.fakes.log import SIGNER_KEY
 from tests.fakes.room_server import MINUTE_MS, OTHER_NODE, Door, node_token
 
 
-@pytest.fixture
-async def door() -> AsyncIterator[Door]:
-    door = Door()
-    await door.open()
-    yield door
-    await door.close()
-
-
-async def tell(door: Door, session_id: UUID, name: str, sid: str = "PA_1") -> None:
-    status, _ = await door.post(door.event(name, sid), session_id)
-    assert status == 200
-    await door.follow()
-
-
 async def test_time_in_the_room_is_billed_and_the_rest_comes_back(door: Door) -> None:
     session_id = await door.sell(minutes=10)
 
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
     await door.house.clock.advance(90_000)
-    await tell(door, session_id, "participant_left")
+    await door.tell(session_id, "participant_left")
     await door.house.clock.advance(MINUTE_MS)
-    await tell(door, session_id, "room_finished")
+    await door.tell(session_id, "room_finished")
 
     session = await door.session(session_id)
     assert (session.reason, session.used) == ("room_finished", 90_000)
@@ -49,7 +31,7 @@ async def test_time_in_the_room_is_billed_and_the_rest_comes_back(door: Door) ->
 
 async def test_the_bill_of_a_room_verifies(door: Door) -> None:
     session_id = await door.sell()
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
     await door.house.clock.advance(30_000)
 
     await end_session(door.house.gateway, door.account_id, session_id)
@@ -68,18 +50,18 @@ async def test_the_order_in_which_webhooks_come_does_not_matter(door: Door) -> N
     await door.post(left, session_id)
     await door.post(joined, session_id)
     await door.follow()
-    await tell(door, session_id, "room_finished")
+    await door.tell(session_id, "room_finished")
 
     assert (await door.session(session_id)).used == 60_000
 
 
 async def test_a_reconnect_with_another_connection_counts_once(door: Door) -> None:
     session_id = await door.sell()
-    await tell(door, session_id, "participant_joined", "PA_1")
+    await door.tell(session_id, "participant_joined", "PA_1")
     await door.house.clock.advance(30_000)
-    await tell(door, session_id, "participant_joined", "PA_2")
+    await door.tell(session_id, "participant_joined", "PA_2")
     await door.house.clock.advance(10_000)
-    await tell(door, session_id, "participant_left", "PA_1")
+    await door.tell(session_id, "participant_left", "PA_1")
     await door.house.clock.advance(20_000)
 
     await end_session(door.house.gateway, door.account_id, session_id)
@@ -103,10 +85,10 @@ async def test_a_second_publishing_connection_of_one_token_is_the_same_participa
 
 async def test_room_finished_ends_who_was_never_seen_to_leave(door: Door) -> None:
     session_id = await door.sell()
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
     await door.house.clock.advance(45_000)
 
-    await tell(door, session_id, "room_finished")
+    await door.tell(session_id, "room_finished")
 
     session = await door.session(session_id)
     assert (session.reason, session.used) == ("room_finished", 45_000)
@@ -122,7 +104,7 @@ async def test_nobody_who_never_joined_pays(door: Door) -> None:
 
 async def test_who_stays_longer_than_paid_for_is_settled_and_removed(door: Door) -> None:
     session_id = await door.sell(minutes=1)
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
     await door.house.clock.advance(2 * MINUTE_MS)
 
     await door.follow()
@@ -136,7 +118,7 @@ async def test_at_expiry_the_participant_is_removed(door: Door) -> None:
     session_id = await door.sell(minutes=10)
     session = await door.session(session_id)
     await door.house.clock.advance(session.expires_at_ms - door.now_ms - 20_000)
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
     await door.house.clock.advance(20_000)
 
     await settle_due_sessions(door.house.gateway)
@@ -149,7 +131,7 @@ async def test_at_expiry_the_participant_is_removed(door: Door) -> None:
 
 async def test_the_end_of_a_session_removes_the_participant_at_the_next_look(door: Door) -> None:
     session_id = await door.sell()
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
 
     await end_session(door.house.gateway, door.account_id, session_id)
     await door.follow()
@@ -162,7 +144,7 @@ async def test_who_comes_back_after_the_end_is_removed_and_not_charged(door: Doo
     session_id = await door.sell()
     await end_session(door.house.gateway, door.account_id, session_id)
 
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
 
     assert len(door.bouncer.removed) == 1
     assert (await door.session(session_id)).charged.value == 0
@@ -170,7 +152,7 @@ async def test_who_comes_back_after_the_end_is_removed_and_not_charged(door: Doo
 
 async def test_removal_is_tried_a_bounded_number_of_times_and_holds_up_nothing(door: Door) -> None:
     session_id = await door.sell()
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
     door.bouncer.down = True
 
     await end_session(door.house.gateway, door.account_id, session_id)
@@ -196,7 +178,7 @@ async def test_a_delivery_that_was_stored_before_a_crash_is_read_after_it(door: 
 
 async def test_rooms_of_two_nodes_end_each_for_itself(door: Door) -> None:
     session_id = await door.sell()
-    await tell(door, session_id, "participant_joined")
+    await door.tell(session_id, "participant_joined")
     body = door.event("participant_joined", "PA_7")
     raw = json.dumps(body).encode()
     token = node_token(raw, now_ms=door.now_ms, signer=OTHER_NODE)
@@ -204,7 +186,7 @@ async def test_rooms_of_two_nodes_end_each_for_itself(door: Door) -> None:
     await door.follow()
     await door.house.clock.advance(10_000)
 
-    await tell(door, session_id, "room_finished")
+    await door.tell(session_id, "room_finished")
 
     assert (await door.session(session_id)).is_open
 

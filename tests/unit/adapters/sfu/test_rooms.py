@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,39 @@ GRANTS = {
 
 
 def join_of(vector: dict[str, Any]) -> Join:
-    return Join(session_id=vector["session_id"], metadata=vector["metadata"], **VECTORS["join"])
-
-
-def dtelecom(secret: str = DTELECOM["secret_32"], ws_url: str = "wss://node.test") -> Rooms:
-    return DTelecomRooms(
-        key=DTELECOM["key"], secret=secret, ws_url=ws_url, webhook_url=DTELECOM["webhook_url"]
+    return Join(
+        account_id="alice",
+        session_id=vector["session_id"],
+        metadata=vector["metadata"],
+        **VECTORS["join"],
     )
 
 
-def livekit(ws_url: str = "wss://node.test") -> Rooms:
-    return LiveKitRooms(key=LIVEKIT["key"], secret=LIVEKIT["secret"], ws_url=ws_url)
+def dtelecom(
+    secret: str = DTELECOM["secret_32"],
+    ws_url: str = "wss://node.test",
+    *,
+    wallets_meet: bool = True,
+) -> Rooms:
+    return DTelecomRooms(
+        key=DTELECOM["key"],
+        secret=secret,
+        ws_url=ws_url,
+        webhook_url=DTELECOM["webhook_url"],
+        wallets_meet=wallets_meet,
+    )
+
+
+def livekit(ws_url: str = "wss://node.test", *, wallets_meet: bool = True) -> Rooms:
+    return LiveKitRooms(
+        key=LIVEKIT["key"], secret=LIVEKIT["secret"], ws_url=ws_url, wallets_meet=wallets_meet
+    )
+
+
+async def room_of(rooms: Rooms, **other: str) -> str:
+    """The room that a token leads to."""
+    ticket = await rooms.ticket(replace(join_of(DTELECOM), **other), client_ip="")
+    return str(json.loads(parts(ticket.token)[1])["video"]["room"])
 
 
 def parts(token: str) -> tuple[str, str, str]:
@@ -85,8 +109,36 @@ async def test_a_livekit_token_verifies_and_names_the_session_in_its_attributes(
     assert claims["attributes"] == {"session_id": DTELECOM["session_id"]}
 
 
+@pytest.mark.parametrize("make", [dtelecom, livekit], ids=["dtelecom", "livekit"])
+async def test_wallets_that_ask_for_one_room_never_meet(make: Callable[..., Rooms]) -> None:
+    rooms = make(wallets_meet=False)
+    own = await room_of(rooms)
+
+    assert own.endswith(".room-1")
+    assert await room_of(rooms, session_id="another", identity="bob") == own
+    assert await room_of(rooms, account_id="bob") != own
+    # A tag is in the room's name for all to see, and must not be the account's.
+    assert "alice" not in own
+
+
+@pytest.mark.parametrize("make", [dtelecom, livekit], ids=["dtelecom", "livekit"])
+async def test_wallets_meet_where_they_may(make: Callable[..., Rooms]) -> None:
+    rooms = make(wallets_meet=True)
+
+    assert await room_of(rooms) == await room_of(rooms, account_id="bob") == "room-1"
+
+
+async def test_rooms_stay_the_same_whichever_form_the_secret_has() -> None:
+    short, long = (
+        dtelecom(DTELECOM[form], wallets_meet=False) for form in ("secret_32", "secret_64")
+    )
+
+    assert await room_of(short) == await room_of(long)
+
+
 async def test_a_name_outside_ascii_is_kept_as_it_is() -> None:
     join = Join(
+        account_id="a",
         session_id="s",
         room_name="salón",
         identity="Zoë B 名",
@@ -102,6 +154,7 @@ async def test_a_name_outside_ascii_is_kept_as_it_is() -> None:
 
 async def test_a_token_never_outlives_its_session() -> None:
     join = Join(
+        account_id="a",
         session_id="s",
         room_name="r",
         identity="i",

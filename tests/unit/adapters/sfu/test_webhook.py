@@ -195,6 +195,7 @@ async def test_the_address_in_a_token_leads_to_its_session() -> None:
         address=addresses.address,
     )
     join = Join(
+        account_id="a",
         session_id=str(UUID(int=5)),
         room_name="room-1",
         identity="alice",

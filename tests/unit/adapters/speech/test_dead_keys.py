@@ -32,7 +32,7 @@ async def close_code(house: House, connections: Connections, ticket: Ticket) -> 
     """How a connection with this key ends that hangs up once it was served."""
     wire = MemoryWire()
     dialect = DTelecomDialect()
-    serving = asyncio.create_task(drive(house.gateway, wire, dialect, connections))
+    serving = asyncio.create_task(drive(house.booth, wire, dialect, connections))
     wire.push({"type": "config", "language": "en", "session_key": ticket.token})
     await settle()
     wire.hang_up()

@@ -43,7 +43,7 @@ class Caller:
     def __init__(self, house: House, connections: Connections) -> None:
         self.wire = MemoryWire()
         self.task = asyncio.create_task(
-            drive(house.gateway, self.wire, DTelecomDialect(), connections)
+            drive(house.booth, self.wire, DTelecomDialect(), connections)
         )
 
     async def send(self, *frames: dict[str, object] | str | bytes) -> None:

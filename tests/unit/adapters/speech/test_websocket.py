@@ -34,7 +34,7 @@ async def ticket(house: House) -> Ticket:
 
 @pytest.fixture
 def streams(house: House) -> Streams:
-    return Streams(house.gateway)
+    return Streams(house.booth)
 
 
 @pytest.fixture
@@ -166,6 +166,7 @@ async def test_a_stopping_server_takes_no_more(client: Client, streams: Streams)
     answer = await client.get("/v1/stream")
 
     assert answer.status == 503
+    assert answer.headers["Retry-After"] == "5"
 
 
 async def test_a_peer_that_does_not_read_is_dropped() -> None:

@@ -1,0 +1,1 @@
+"""Speech servers in processes of their own: how they and the gateway speak with each other."""
