@@ -13,7 +13,7 @@ from domain.ports.keys import SessionKeys
 from domain.ports.log import TransparencyLog
 from domain.ports.payments import PaymentRail
 from domain.ports.private import PrivateDetails
-from domain.ports.room_events import NoRoomLog, RoomLog
+from domain.ports.room_events import NoRoomLog, NoRoomReader, RoomLog, RoomReader
 from domain.ports.rooms import Rooms
 from domain.ports.speech_servers import SpeechServers
 from domain.ports.views import Views
@@ -57,3 +57,4 @@ class Gateway:
     new_id: Callable[[], UUID]
     turnstile: Turnstile = field(default_factory=Turnstile)
     room_log: RoomLog = field(default_factory=NoRoomLog)
+    room_reader: RoomReader = field(default_factory=NoRoomReader)

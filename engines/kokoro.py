@@ -42,6 +42,7 @@ class Kokoro:
         self._store = store
         self._pool = pool
         self._names = _voice_names(store.model(VOICES))
+        self._voices = voice_languages(self._names)
         self._net: KokoroNet | None = None
         self._starting = asyncio.Lock()
         self._problem = ""
@@ -51,7 +52,7 @@ class Kokoro:
         return EngineTraits(
             name="kokoro-82m",
             languages=SPOKEN,
-            voices=voice_languages(self._names),
+            voices=self._voices,
             ready=self._net is not None,
             problem=self._problem_now(),
         )

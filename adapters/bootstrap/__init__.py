@@ -42,6 +42,7 @@ from domain.booth import Booth
 from domain.errors import GatewayError
 from domain.gateway import Gateway, Terms
 from domain.ledger import Work
+from domain.ports.room_events import NoRoomReader
 from domain.pricing import DEFAULT_PRICE_BOOK
 from domain.switchboard import Switchboard
 from domain.use_cases.publish_prices import publish_prices
@@ -119,6 +120,7 @@ async def site(
             views=books.views,
             details=books.details,
             room_log=books.room_log,
+            room_reader=rooms.webhooks or NoRoomReader(),
             log=books.log,
             clock=clock,
             keys=keys,
@@ -135,7 +137,7 @@ async def site(
         if books.is_alone:
             await recover_clocks(gateway)
         booth = await own.booth_in(gateway) if own else None
-        receiver = open_room_events(settings.rooms, rooms.keys, gateway, books, stack)
+        receiver = open_room_events(settings.rooms, rooms, gateway, books, stack)
         await _listen(gateway, booth, fleet, books, money, url, settings, listener, stack, receiver)
         yield Site(
             url=url,

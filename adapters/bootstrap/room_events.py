@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from adapters.bootstrap.parts import Books
+from adapters.bootstrap.rooms import RoomParts
 from adapters.room_settings import SANDBOX_ROOMS_KEY, RoomSettings
-from adapters.sfu.nodes import KnownNodes, NodeKeys, StaticNodes
+from adapters.sfu.nodes import KnownNodes, StaticNodes
 from adapters.sfu.outbound import Outbound
 from adapters.sfu.receiver import Receiver
 from adapters.sfu.room_service import NodeServers, OneServer, TwirpRoomService
 from adapters.sfu.rooms import RoomNames, eddsa_token, hs256_token, signer_of
-from adapters.sfu.webhook import DTelecomWebhooks, LiveKitWebhooks, SessionAddresses, Webhooks
 from domain.gateway import Gateway
 from domain.ports.clock import Clock
 
@@ -23,19 +23,18 @@ log = logging.getLogger(__name__)
 
 def open_room_events(
     settings: RoomSettings | None,
-    keys: KnownNodes | None,
+    rooms: RoomParts,
     gateway: Gateway,
     books: Books,
     stack: AsyncExitStack,
 ) -> Receiver | None:
     """The door for webhooks, with all that follows up on them running until the stack closes."""
-    if settings is None:
+    if settings is None or rooms.webhooks is None:
         return None
+    keys = rooms.keys
     if settings.kind == "dtelecom" and keys is None and settings.key != SANDBOX_ROOMS_KEY:
         log.warning("no node's webhooks are believed: rooms are not billed")
-    receiver = Receiver(
-        gateway, _webhooks(settings, keys), is_owner=books.is_owner, idle_ms=settings.idle_ms
-    )
+    receiver = Receiver(gateway, rooms.webhooks, is_owner=books.is_owner, idle_ms=settings.idle_ms)
     service = _service(settings, keys, gateway.clock, stack)
     tasks = [
         asyncio.create_task(receiver.read()),
@@ -70,17 +69,6 @@ def _service(
         outbound=outbound,
         servers=NodeServers(keys or StaticNodes(())),
         names=RoomNames(bytes(signer), wallets_meet=settings.wallets_meet),
-    )
-
-
-def _webhooks(settings: RoomSettings, keys: NodeKeys | None) -> Webhooks:
-    if settings.kind == "livekit":
-        return LiveKitWebhooks(key=settings.key, secret=settings.secret)
-    return DTelecomWebhooks(
-        api_key=settings.key,
-        nodes=keys or StaticNodes(()),
-        addresses=SessionAddresses(settings.secret),
-        require_room_key=not settings.keyless_ok,
     )
 
 

@@ -8,21 +8,30 @@ from dataclasses import dataclass
 from random import SystemRandom
 
 from adapters.room_settings import RoomSettings
-from adapters.sfu.nodes import KnownNodes, NearestNodes, NodeChoice, OneNode, StaticNodes
+from adapters.sfu.nodes import KnownNodes, NearestNodes, NodeChoice, NodeKeys, OneNode, StaticNodes
 from adapters.sfu.outbound import Outbound
 from adapters.sfu.registry import Registry
 from adapters.sfu.rooms import DTelecomRooms, LiveKitRooms, NoRooms
-from adapters.sfu.webhook import SessionAddresses
+from adapters.sfu.webhook import (
+    DTelecomWebhooks,
+    LiveKitWebhooks,
+    SessionAddresses,
+    Webhooks,
+)
 from domain.ports.clock import Clock
 from domain.ports.rooms import Rooms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomParts:
-    """`keys` are those of the nodes; None where no list of nodes is configured."""
+    """`keys` are those of the nodes; None where no list of nodes is configured.
+
+    `webhooks` knows whom to believe of those who post; None without rooms.
+    """
 
     rooms: Rooms
     keys: KnownNodes | None = None
+    webhooks: Webhooks | None = None
 
 
 async def open_rooms(
@@ -41,7 +50,7 @@ async def open_rooms(
             ws_url=settings.ws_url,
             wallets_meet=settings.wallets_meet,
         )
-        return RoomParts(rooms=rooms)
+        return RoomParts(rooms=rooms, webhooks=_webhooks(settings, None))
     nodes, keys = await _nodes(settings, clock, stack)
     return RoomParts(
         rooms=DTelecomRooms(
@@ -53,6 +62,18 @@ async def open_rooms(
             wallets_meet=settings.wallets_meet,
         ),
         keys=keys,
+        webhooks=_webhooks(settings, keys),
+    )
+
+
+def _webhooks(settings: RoomSettings, keys: NodeKeys | None) -> Webhooks:
+    if settings.kind == "livekit":
+        return LiveKitWebhooks(key=settings.key, secret=settings.secret)
+    return DTelecomWebhooks(
+        api_key=settings.key,
+        nodes=keys or StaticNodes(()),
+        addresses=SessionAddresses(settings.secret),
+        require_room_key=not settings.keyless_ok,
     )
 
 

@@ -36,6 +36,17 @@ HEARTBEAT_S = 5.0
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0)
 MESSAGE_BYTES_MAX = 1 << 20
 
+# A gateway that is away, is about to go, or is none.
+NOT_UNDERSTOOD = (
+    aiohttp.ClientError,
+    OSError,
+    TimeoutError,
+    GatewayError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -99,7 +110,7 @@ class Link:
             try:
                 await self._connect()
                 failures = 0
-            except (aiohttp.ClientError, OSError, TimeoutError, GatewayError) as problem:
+            except NOT_UNDERSTOOD as problem:
                 if failures == 0:
                     fields = {"gateway": self.url, "problem": str(problem)}
                     log.warning("gateway not reached; trying on", extra=fields)

@@ -12,13 +12,12 @@ from uuid import UUID
 import aiohttp
 
 from adapters.fleet.clock import GatewayClock
-from adapters.fleet.link import ANSWER_S, BACK_OFF_S, Link
+from adapters.fleet.link import ANSWER_S, BACK_OFF_S, NOT_UNDERSTOOD, Link
 from adapters.fleet.outbox import Outbox
 from adapters.fleet.passes import Passes
 from adapters.fleet.revoked import Revoked
 from adapters.fleet.sessions import AwayError, RemoteSessions, Taken
 from adapters.fleet.words import EVENTS_PATH, REPORTS_MAX, Welcome, standing_of, usage_words
-from domain.errors import GatewayError
 from domain.ports.speech_servers import SpeechServer
 from domain.usage import Standing, Usage
 
@@ -78,9 +77,9 @@ class Links:
             return False
         return True
 
-    async def close(self) -> None:
+    async def close(self, *, wait_s: float = DRAIN_S) -> None:
         """Send what is left to report, for a while, and hang up; the rest goes another time."""
-        if not await self._outbox.empty(wait_s=DRAIN_S):
+        if not await self._outbox.empty(wait_s=wait_s):
             log.warning("usage left to report", extra={"reports": len(self._outbox)})
         for task in (*self._tasks, *self._goodbyes):
             task.cancel()
@@ -165,7 +164,7 @@ class Links:
             try:
                 standings = await self._post(link.url, [usage for _, usage in batch])
                 await self._outbox.sent([number for number, _ in batch])
-            except (aiohttp.ClientError, OSError, TimeoutError, GatewayError, ValueError) as no:
+            except NOT_UNDERSTOOD as no:
                 if failures % len(self._links) == 0:
                     fields = {"gateway": link.url, "problem": repr(no), "left": len(self._outbox)}
                     log.warning("usage not reported; trying on", extra=fields)

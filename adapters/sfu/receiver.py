@@ -14,7 +14,8 @@ from adapters.sfu.webhook import Posted, Webhooks
 from domain.gateway import Gateway
 from domain.ports.room_events import RoomService
 from domain.use_cases.roll_call import call_the_roll
-from domain.use_cases.room_events import KEPT_MS, look_after_guests, read_deliveries
+from domain.use_cases.room_events import KEPT_MS, look_after_guests
+from domain.use_cases.room_reading import read_deliveries
 
 WEBHOOK_PATH = "/v1/webhooks/sfu"
 BODY_BYTES_MAX = 256 * 1024
@@ -69,7 +70,7 @@ class Receiver:
         """Whenever something came, and at the start: read all there is; fails to a later try."""
         while True:
             try:
-                while await read_deliveries(self.gateway, self.webhooks):
+                while await read_deliveries(self.gateway):
                     pass
             except Exception:
                 log.exception("reading webhooks failed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, LiteralString
 from uuid import UUID
@@ -13,6 +13,7 @@ from eventsourcing.persistence import OperationalError
 
 from adapters.store import postgres_schema as sql
 from adapters.store.postgres_connections import Readers, Values, connect, translated
+from adapters.store.together import Together
 from domain.errors import LedgerDownError
 from domain.ports.private import SessionDetails
 
@@ -44,10 +45,14 @@ class PostgresDetails:
             connection.execute(sql.LOCK_SCHEMA)
             connection.execute(_CREATE)
         self._connections = Readers(url)
+        self._puts = Together(self._put)
 
     async def put(self, details: dict[UUID, SessionDetails]) -> None:
-        texts = [json.dumps(asdict(d)) for d in details.values()]
-        await self._run(_PUT, (list(details), texts))
+        """Those that come together share one statement and one wait for the disk."""
+        try:
+            await self._puts.put(details)
+        except OperationalError as failure:
+            raise LedgerDownError from failure
 
     async def find(self, session_ids: Sequence[UUID]) -> dict[UUID, SessionDetails]:
         rows = await self._run(_FIND, (list(session_ids),))
@@ -58,6 +63,10 @@ class PostgresDetails:
 
     def close(self) -> None:
         self._connections.close()
+
+    def _put(self, details: Mapping[UUID, SessionDetails]) -> None:
+        texts = [json.dumps(asdict(d)) for d in details.values()]
+        self._connections.read(_PUT, (list(details), texts))
 
     async def _run(self, statement: LiteralString, values: Values) -> list[tuple[Any, ...]]:
         try:

@@ -6,11 +6,12 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
 
+from adapters.store.together import Together
 from domain.ports.private import SessionDetails
 
 
@@ -19,6 +20,7 @@ class SqliteDetails:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._puts = Together(self._put)
         self._db = sqlite3.connect(path, check_same_thread=False)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute(
@@ -26,8 +28,8 @@ class SqliteDetails:
         )
 
     async def put(self, details: dict[UUID, SessionDetails]) -> None:
-        rows = [(str(i), json.dumps(asdict(d))) for i, d in details.items()]
-        await asyncio.to_thread(self._write, "INSERT OR REPLACE INTO details VALUES (?, ?)", rows)
+        """Those that come together share one wait for the disk."""
+        await self._puts.put(details)
 
     async def find(self, session_ids: Sequence[UUID]) -> dict[UUID, SessionDetails]:
         return await asyncio.to_thread(self._find, session_ids)
@@ -39,6 +41,10 @@ class SqliteDetails:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def _put(self, details: Mapping[UUID, SessionDetails]) -> None:
+        rows = [(str(i), json.dumps(asdict(d))) for i, d in details.items()]
+        self._write("INSERT OR REPLACE INTO details VALUES (?, ?)", rows)
 
     def _write(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
         with self._lock, self._db:

@@ -173,6 +173,16 @@ class RoomReader(Protocol):
     def is_after_loss(self, delivery: Delivery) -> bool: ...
 
 
+class NoRoomReader:
+    """Implements `RoomReader` where there are no rooms."""
+
+    async def sighting(self, delivery: Delivery) -> Sighting | None:
+        return None
+
+    def is_after_loss(self, delivery: Delivery) -> bool:
+        return False
+
+
 class RoomService(Protocol):
     """Asks who is in a room, and ends what a token began.
 

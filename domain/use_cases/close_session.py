@@ -11,6 +11,7 @@ from domain.ports.room_events import Guest
 from domain.presence import RoomFact, Stay, stays
 from domain.session import Session
 from domain.use_cases.extend_session import owned_bundle, owned_session
+from domain.use_cases.room_reading import read_deliveries
 
 
 async def end_session(
@@ -39,15 +40,14 @@ async def end_bundle(
 async def settle_session(gateway: Gateway, session_id: UUID, *, reason: str) -> Session:
     """Close a session for a reason (`ended`, `spent`, `expired`), whoever asks; safe to repeat."""
     await gateway.switchboard.catch_up(session_id)
+    facts: tuple[RoomFact, ...] = ()
+    if await _is_room(gateway, session_id):
+        # Who left a moment ago is not billed until now.
+        await read_deliveries(gateway)
+        facts = await _facts(gateway, session_id)
     now_ms = gateway.clock.now_ms()
     session = await gateway.books.run(
-        partial(
-            close,
-            session_id=session_id,
-            reason=reason,
-            at_ms=now_ms,
-            facts=await _facts(gateway, session_id),
-        )
+        partial(close, session_id=session_id, reason=reason, at_ms=now_ms, facts=facts)
     )
     await _empty_room(gateway, session, now_ms=now_ms)
     line = gateway.switchboard.line(session_id)
@@ -58,8 +58,9 @@ async def settle_session(gateway: Gateway, session_id: UUID, *, reason: str) -> 
 
 async def settle_spent(gateway: Gateway, session_id: UUID) -> Session:
     """Settle a session if nothing of it is left or its time has passed; return it as it stands."""
+    is_room = await _is_room(gateway, session_id)
+    facts = await _facts(gateway, session_id) if is_room else ()
     now_ms = gateway.clock.now_ms()
-    facts = await _facts(gateway, session_id)
     session = await gateway.books.run(
         partial(_close_spent, session_id=session_id, at_ms=now_ms, facts=facts)
     )
@@ -68,6 +69,11 @@ async def settle_spent(gateway: Gateway, session_id: UUID) -> Session:
     if line is not None and not session.is_open:
         line.changed()
     return session
+
+
+async def _is_room(gateway: Gateway, session_id: UUID) -> bool:
+    session = await gateway.books.run(partial(Work.session, session_id=session_id))
+    return session.service == "webrtc"
 
 
 async def _facts(gateway: Gateway, session_id: UUID) -> tuple[RoomFact, ...]:

@@ -126,6 +126,7 @@ async def _open(
         orders=tuple(_order(gateway, request, expires_at_ms) for request in requests),
         session_ids=session_ids,
         bundle_id=bundle_id,
+        is_keyed=keyed,
         request_hash=hash_by_key(_request_hash(requests) if keyed else "", api_key_id),
         api_key_id=api_key_id,
         units_max=gateway.terms.units_max,
@@ -150,7 +151,7 @@ async def _open(
         for session_id, request in zip(session_ids, requests, strict=True)
         if request.service == "webrtc"
     }
-    sessions = await _open_named(gateway, opening, details)
+    sessions, details = await _open_named(gateway, opening, details, keyed=keyed)
     return tuple(
         [
             await issue_ticket(
@@ -158,6 +159,7 @@ async def _open(
                 session,
                 request_ip=request.client_ip,
                 region=request.region,
+                details=details[session.id],
                 room=rooms.get(session.id) if _window(session) == window else None,
             )
             for session, request in zip(sessions, requests, strict=True)
@@ -166,17 +168,17 @@ async def _open(
 
 
 async def _open_named(
-    gateway: Gateway, opening: _Opening, details: dict[UUID, SessionDetails]
-) -> tuple[Session, ...]:
+    gateway: Gateway, opening: _Opening, details: dict[UUID, SessionDetails], *, keyed: bool
+) -> tuple[tuple[Session, ...], dict[UUID, SessionDetails]]:
     """Open the sessions with their names, which are gone again where nothing was opened."""
     session_ids = opening.session_ids
     # Copies one after the other, so that a refused one leaves the names of the other alone.
     async with gateway.turnstile.alone(session_ids[0]):
         # Names first: a crash in between leaves a name without a session, which costs nobody.
-        known = await gateway.details.find(session_ids)
+        known = await gateway.details.find(session_ids) if keyed else {}
         await gateway.details.put(details | known)
         try:
-            return await gateway.books.run(opening)
+            return await gateway.books.run(opening), details | known
         except LedgerDownError:
             # Nobody knows whether the sessions are open.
             raise
@@ -193,6 +195,7 @@ class _Opening:
     orders: tuple[Order, ...]
     session_ids: tuple[UUID, ...]
     bundle_id: UUID | None
+    is_keyed: bool
     request_hash: str
     api_key_id: UUID | None
     units_max: int
@@ -251,7 +254,7 @@ class _Opening:
             session.check_same(self.request_hash)
             if not session.is_open:
                 raise SessionOverError(session_id=str(session.id), reason=session.reason)
-        if not found and self._is_taken(work):
+        if not found and self.is_keyed and self._is_taken(work):
             raise ConflictingRequestError(what="this Idempotency-Key")
         return found
 
@@ -287,12 +290,14 @@ async def issue_ticket(
     *,
     request_ip: str = "",
     region: str = "",
+    details: SessionDetails | None = None,
     room: RoomTicket | None = None,
 ) -> Ticket:
     """A token for an open session, good until it expires; `room` is one that was got before."""
-    details = (await gateway.details.find([session.id])).get(
-        session.id, SessionDetails(server_url="")
-    )
+    if details is None:
+        details = (await gateway.details.find([session.id])).get(
+            session.id, SessionDetails(server_url="")
+        )
     if session.service == "webrtc":
         if room is None:
             ids = (session.account_id, session.id)

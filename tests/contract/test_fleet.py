@@ -11,6 +11,7 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from adapters.fleet.passes import Passes
 from adapters.fleet.words import EVENTS_PATH, LINK_PATH, usage_words
@@ -243,7 +244,7 @@ async def test_a_server_that_dies_bills_what_it_had_reported(
     await house.clock.advance(7_000)
     await peer.hang_up()
     left = len(stations["one"].outbox)
-    await stations["one"].links.close()
+    await stations["one"].close()
 
     again = Station(hub, tmp_path, name="one")
     await again.open()
@@ -351,3 +352,39 @@ async def buy_known(house: House) -> UUID:
     ticket = await buy(house, "stt", MINUTE_MS)
     house.gateway = before
     return ticket.session_id
+
+
+@pytest.mark.parametrize(
+    "welcome", ["", "{}", "[]", '{"type": "welcome", "now_ms": -1}', b"\x00", None]
+)
+async def test_a_gateway_that_is_none_is_asked_again_until_it_is_one(
+    hub: Hub, tmp_path: Path, welcome: str | bytes | None
+) -> None:
+    """Whatever stands at the gateway's address for a while."""
+    asked: list[bool] = []
+
+    async def other(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.receive()
+        asked.append(True)
+        if isinstance(welcome, str):
+            await socket.send_str(welcome)
+        elif welcome is not None:
+            await socket.send_bytes(welcome)
+        await socket.close()
+        return socket
+
+    await hub.hang_up()
+    app = web.Application()
+    app.router.add_get(LINK_PATH, other)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", hub.port).start()
+    station = Station(hub, tmp_path)
+    await station.open()
+    await until(lambda: asked)
+    await runner.cleanup()
+    await hub.come_back()
+    await until(lambda: len(hub.fleet.servers()) == 1)
+    await station.close()

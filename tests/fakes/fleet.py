@@ -105,7 +105,8 @@ class Station:
         self.links.start()
 
     async def close(self) -> None:
-        await self.links.close()
+        """As a crash does it: what was not sent stays on the disk."""
+        await self.links.close(wait_s=0)
         await self._http.close()
         self.outbox.close()
 

@@ -31,7 +31,8 @@ from domain.session import Session
 from domain.use_cases.open_session import SessionRequest, open_session
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.roll_call import call_the_roll
-from domain.use_cases.room_events import look_after_guests, read_deliveries
+from domain.use_cases.room_events import look_after_guests
+from domain.use_cases.room_reading import read_deliveries
 from tests.fakes.gateway import House
 
 # Throwaway keys, the ones of the published vectors.
@@ -164,6 +165,7 @@ class Door:
         self._numbers = 0
 
     async def open(self) -> None:
+        self.house.gateway = replace(self.house.gateway, room_reader=self.webhooks)
         self.receiver = Receiver(self.house.gateway, self.webhooks)
         app = web.Application(middlewares=(errors_as_json,))
         app.router.add_post(WEBHOOK_PATH, self.receiver.receive)
@@ -232,7 +234,7 @@ class Door:
 
     async def follow(self, *, idle_ms: int = 0) -> None:
         """What the gateway does by itself, once: read what came, look after who is there."""
-        while await read_deliveries(self.house.gateway, self.webhooks):
+        while await read_deliveries(self.house.gateway):
             pass
         await look_after_guests(self.house.gateway, self.bouncer, idle_ms=idle_ms)
 

@@ -27,7 +27,8 @@ from domain.use_cases.close_session import end_session
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.reconcile import settle_due_sessions
 from domain.use_cases.roll_call import call_the_roll
-from domain.use_cases.room_events import look_after_guests, read_deliveries
+from domain.use_cases.room_events import look_after_guests
+from domain.use_cases.room_reading import read_deliveries
 from tests.fakes.room_server import MINUTE_MS, NODE, OTHER_NODE, Door, node_token
 
 T = TypeVar("T")
@@ -155,7 +156,7 @@ class Story:
         self.fuse.left = 0
 
     async def read(self) -> None:
-        await read_deliveries(self.gateway, self.door.webhooks)
+        await read_deliveries(self.gateway)
 
     async def look(self) -> None:
         self._seat()

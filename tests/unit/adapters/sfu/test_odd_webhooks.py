@@ -26,7 +26,7 @@ from domain.use_cases.close_session import end_session
 from domain.use_cases.extend_session import extend_session
 from domain.use_cases.open_session import SessionRequest, open_bundle, open_session
 from domain.use_cases.reconcile import settle_due_sessions
-from domain.use_cases.room_events import DOUBT_MS
+from domain.use_cases.room_reading import DOUBT_MS
 from tests.fakes.room_server import (
     API_KEY,
     MINUTE_MS,

@@ -18,6 +18,10 @@ LOOKS = 20
 class Restless(asyncio.Event):
     """Always something new came."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.set()
+
     def clear(self) -> None:
         self.set()
 

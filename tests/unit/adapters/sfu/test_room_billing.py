@@ -200,3 +200,16 @@ async def test_many_webhooks_at_once_are_all_stored_and_read(door: Door) -> None
 
     assert {told["status"] for _, told in answers} == {"stored"}
     assert len(await door.log.sightings(session_id)) == 300
+
+
+async def test_who_left_a_moment_ago_is_not_billed_until_the_end(door: Door) -> None:
+    """Stored and not read yet: whoever ends the session reads it first."""
+    session_id = await door.sell()
+    await door.post(door.event("participant_joined"), session_id)
+    await door.house.clock.advance(10_000)
+    await door.post(door.event("participant_left"), session_id)
+    await door.house.clock.advance(5_000)
+
+    ended = await end_session(door.house.gateway, door.account_id, session_id)
+
+    assert ended.used == 10_000
