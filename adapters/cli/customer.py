@@ -122,10 +122,14 @@ class Customer:
     async def listen(self, ticket: dict[str, Any], *, language: str) -> Call:
         """Open a line to be heard on; the clock runs until it is hung up."""
         socket = await self._http.ws_connect(_stream(ticket))
-        await socket.send_json(
-            {"type": "config", "language": language, "session_key": ticket["token"]}
-        )
-        ready = _told(await socket.receive(timeout=_REPLY_TIMEOUT_S))
+        try:
+            await socket.send_json(
+                {"type": "config", "language": language, "session_key": ticket["token"]}
+            )
+            ready = _told(await socket.receive(timeout=_REPLY_TIMEOUT_S))
+        except BaseException:
+            await socket.close()
+            raise
         return Call(socket, remaining_s=float(ready["remaining_seconds"]))
 
 

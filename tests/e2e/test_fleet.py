@@ -217,6 +217,8 @@ async def test_what_happens_to_a_session_reaches_its_server(begin: Begin) -> Non
         dead = await http.ws_connect(one.url.replace("http", "ws", 1) + "/v1/stream")
         await dead.send_json({"type": "config", "session_key": ticket["token"]})
         refused = await dead.receive_json(timeout=5)
+        await socket.close()
+        await dead.close()
 
     assert ready["type"] == "ready"
     assert extended["type"] == "session_extended"
