@@ -81,6 +81,21 @@ async def is_deserted(
     return False
 
 
+async def is_succeeded(gateway: Gateway, session_id: UUID, *, account_id: UUID) -> bool:
+    """Whether the same participant is in the same room now, for another session that is open."""
+    known = (await gateway.details.find([session_id])).get(session_id)
+    if known is None:
+        return False
+    others = [
+        sold
+        for sold in await _sessions(gateway, account_id)
+        if sold.row.session_id != session_id
+        and (sold.details.room_name, sold.details.identity) == (known.room_name, known.identity)
+    ]
+    seen = await gateway.room_log.sightings_of([sold.row.session_id for sold in others])
+    return any(live_connections(s.fact for s in sightings) for sightings in seen.values())
+
+
 async def find_out(gateway: Gateway, service: RoomService, room: OpenRoom) -> bool:
     """Ask who is in this room and keep what is new; False where a server gave no answer."""
     is_answered = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from uuid import UUID
 
 from domain.errors import GatewayError
 from domain.gateway import Gateway
@@ -17,7 +18,7 @@ from domain.presence import (
 )
 from domain.session import Session
 from domain.use_cases.close_session import room_time, settle_session, settle_spent
-from domain.use_cases.roll_call import is_deserted
+from domain.use_cases.roll_call import is_deserted, is_succeeded
 
 GUESTS_MAX = 1_000
 # A room that nothing is heard of is looked at this often.
@@ -66,7 +67,7 @@ async def _look_after(
         due_ms = _next_look_ms(session, facts, now_ms=gateway.clock.now_ms())
         due_ms = due_ms if idle_at_ms is None else min(due_ms, idle_at_ms)
         await gateway.room_log.later(guest, due_ms=due_ms)
-    elif await _is_removed(gateway, service, guest, sightings):
+    elif await _is_removed(gateway, service, guest, sightings, account_id=session.account_id):
         await gateway.room_log.gone(guest.session_id)
 
 
@@ -83,13 +84,22 @@ def _next_look_ms(session: Session, facts: tuple[RoomFact, ...], *, now_ms: int)
 
 
 async def _is_removed(
-    gateway: Gateway, service: RoomService, guest: Guest, sightings: Sequence[Sighting]
+    gateway: Gateway,
+    service: RoomService,
+    guest: Guest,
+    sightings: Sequence[Sighting],
+    *,
+    account_id: UUID,
 ) -> bool:
     """Whether nobody is left to remove, or it was tried often enough."""
     live = live_connections(sighting.fact for sighting in sightings)
     outstaying = [s for s in sightings if s.fact.connection in live]
     if not outstaying:
         return True
+    if await is_succeeded(gateway, guest.session_id, account_id=account_id):
+        # Servers remove by name, and whoever has it now has paid for being there.
+        await gateway.room_log.later(guest, due_ms=gateway.clock.now_ms() + LOOK_MS)
+        return False
     details = (await gateway.details.find([guest.session_id])).get(guest.session_id)
     try:
         await service.remove(details.server_url if details else "", outstaying)

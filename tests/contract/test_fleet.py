@@ -331,6 +331,7 @@ async def test_a_report_nobody_understands_holds_up_no_other(house: House, hub: 
     assert (await session_of(house, session_id)).used == 1_000
 
 
+@pytest.mark.usefixtures("collector_at_rest")
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"events": 1}', b'{"events": ' + b"[" * 5_000])
 async def test_what_is_no_batch_is_refused(hub: Hub, body: bytes) -> None:
     status, answer = await post(hub, body)

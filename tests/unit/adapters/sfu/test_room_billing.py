@@ -213,3 +213,21 @@ async def test_who_left_a_moment_ago_is_not_billed_until_the_end(door: Door) -> 
     ended = await end_session(door.house.gateway, door.account_id, session_id)
 
     assert ended.used == 10_000
+
+
+async def test_who_came_back_with_a_newer_session_is_not_removed_for_the_older(door: Door) -> None:
+    """Servers remove by name; once the newer one has left, whoever is there outstays."""
+    older = await door.sell()
+    await door.tell(older, "participant_joined", "PA_1")
+    newer = await door.sell()
+    await door.tell(newer, "participant_joined", "PA_2")
+
+    await end_session(door.house.gateway, door.account_id, older)
+    await door.follow()
+    spared = list(door.bouncer.removed)
+    await door.tell(newer, "participant_left", "PA_2")
+    await door.house.clock.advance(MINUTE_MS)
+    await door.follow()
+
+    assert spared == []
+    assert len(door.bouncer.removed) == 1
