@@ -127,7 +127,7 @@ class Customer:
                 {"type": "config", "language": language, "session_key": ticket["token"]}
             )
             ready = _told(await socket.receive(timeout=_REPLY_TIMEOUT_S))
-        except BaseException:
+        except BaseException:  # also where the caller gives up
             await socket.close()
             raise
         return Call(socket, remaining_s=float(ready["remaining_seconds"]))

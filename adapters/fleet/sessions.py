@@ -97,7 +97,7 @@ class RemoteSessions:
             # The newer one counts on from what the older one used.
             await self._outbox.drained(session_id, wait_s=SETTLE_S)
             taken = await self._taken(key, connection_id)
-        except BaseException:
+        except BaseException:  # a connection that gives up leaves no line behind either
             self.let_go(session_id, line)
             raise
         session = copy_of(taken.standing)

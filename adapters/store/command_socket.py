@@ -53,7 +53,7 @@ class Frame:
         """WireError where they cannot be read."""
         try:
             values = pickle.loads(self.body)  # noqa: S301 (both sides are one user and one release, checked)
-        except Exception as damage:
+        except Exception as damage:  # a pickle can raise anything
             raise WireError(f"a frame cannot be read: {damage!r}") from damage
         if not isinstance(values, tuple) or len(values) != self.count:
             raise WireError(f"a frame holds {type(values).__name__}, not {self.count} values")

@@ -57,7 +57,7 @@ class CommandLink(asyncio.Protocol):
             await link._loop.create_unix_connection(lambda: link, address)
             try:
                 await link._ready
-            except BaseException:
+            except BaseException:  # nobody else has it yet who could close it
                 link.close()
                 raise
         return link

@@ -44,7 +44,7 @@ class LedgerSessions:
             return await gateway.books.run(
                 partial(_take_session, session_id=session_id, at_ms=gateway.clock.now_ms())
             )
-        except BaseException:
+        except BaseException:  # a connection that gives up leaves no line behind either
             self.let_go(session_id, line)
             raise
 
