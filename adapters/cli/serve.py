@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import logging
 import os
-import sys
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 
-from adapters.bootstrap import STARTING_PROBLEMS, Site, site
+from adapters.bootstrap import Site, site
 from adapters.cli.models import ensure_models
-from adapters.cli.stopping import Stopping
+from adapters.cli.stopping import Stopping, serve_until_stopped
 from adapters.config import ConfigError, Settings
 from adapters.garbage import tend_garbage
 from adapters.log import configure
@@ -27,9 +26,6 @@ _OPTIONS = {
     "data": "PAYPHONE_DATA",
     "database": "PAYPHONE_DATABASE",
 }
-
-# As a shell says of a program that was interrupted.
-HURRIED = 130
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +60,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ready-file", type=Path, help="written as JSON once it listens")
 
 
+def environ_with(options: argparse.Namespace, names: Mapping[str, str]) -> dict[str, str]:
+    """The environment, where what the command line says comes first."""
+    given = {name: getattr(options, option) for option, name in names.items()}
+    return {**os.environ, **{name: text for name, text in given.items() if text is not None}}
+
+
 def run(options: argparse.Namespace, *, speech: bool = True) -> int:
     """Serve until SIGTERM or SIGINT; clocks are paused and batches committed before it returns.
 
     A second signal ends the waiting for others, and the answer is 130: somebody was cut off.
     """
-    environ = dict(os.environ)
-    for option, name in _OPTIONS.items():
-        if getattr(options, option) is not None:
-            environ[name] = getattr(options, option)
+    environ = environ_with(options, _OPTIONS)
     if options.sandbox:
         environ["PAYPHONE_SANDBOX"] = "1"
     settings = Settings.from_environ(environ)
@@ -80,14 +79,8 @@ def run(options: argparse.Namespace, *, speech: bool = True) -> int:
     if speech and not options.no_fetch:
         # Missing weights make a service unavailable, not the gateway.
         ensure_models(settings, Console(stderr=True, highlight=False))
-    try:
-        asyncio.run(_serve(settings, options.ready_file, _faults(options.fault), speech=speech))
-    except STARTING_PROBLEMS as problem:
-        print(f"cannot start: {problem}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        return HURRIED
-    return 0
+    faults = _faults(options.fault)
+    return serve_until_stopped(_serve(settings, options.ready_file, faults, speech=speech))
 
 
 async def _serve(
@@ -174,8 +167,7 @@ TypeScript (npm i @dtelecom/x402-client viem@2.48.0):
   console.log(await gateway.buyCredits({{ amountUsd: 0.1 }}), await gateway.getAccount());
 
 Python (in this environment):
-  import asyncio
-  from adapters.cli.customer import Customer
+    from adapters.cli.customer import Customer
   async def main():
       async with Customer("{url}", "{key}") as customer:
           print(await customer.buy("0.10"), await customer.call("GET", "/v1/account"))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from adapters.bootstrap import STARTING_PROBLEMS
 from adapters.bootstrap.speech_server import speech_server
 from adapters.cli.models import ensure_models
-from adapters.cli.serve import HURRIED, write_ready
-from adapters.cli.stopping import Stopping
+from adapters.cli.serve import environ_with, write_ready
+from adapters.cli.stopping import Stopping, serve_until_stopped
 from adapters.config import Settings
 from adapters.garbage import tend_garbage
 from adapters.log import configure
@@ -53,23 +50,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, service: str) -> int:
     """Serve until SIGTERM or SIGINT; clocks are stopped and usage reported before it returns."""
-    environ = dict(os.environ)
-    environ.setdefault("PAYPHONE_DATA", f"payphone-{service}-data")
-    for option, name in _OPTIONS.items():
-        if getattr(options, option) is not None:
-            environ[name] = getattr(options, option)
+    environ = {"PAYPHONE_DATA": f"payphone-{service}-data", **environ_with(options, _OPTIONS)}
     settings = Settings.from_environ(environ)
     configure(settings.log.level)
     if not options.no_fetch:
         ensure_models(settings, Console(stderr=True, highlight=False))
-    try:
-        asyncio.run(_serve(settings, service, options.ready_file))
-    except STARTING_PROBLEMS as problem:
-        print(f"cannot start: {problem}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        return HURRIED
-    return 0
+    return serve_until_stopped(_serve(settings, service, options.ready_file))
 
 
 async def _serve(settings: Settings, service: str, ready_file: Path | None) -> None:

@@ -5,11 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from adapters.bootstrap import STARTING_PROBLEMS
 
 # How long a step of the way out may still take once somebody is in a hurry.
 HURRIED_S = 0.5
+# As a shell says of a program that was interrupted.
+HURRIED = 130
 
 log = logging.getLogger(__name__)
+
+
+def serve_until_stopped(serving: Coroutine[Any, Any, None]) -> int:
+    """The exit code: 1 where it could not start, 130 where a second signal cut somebody off."""
+    try:
+        asyncio.run(serving)
+    except STARTING_PROBLEMS as problem:
+        print(f"cannot start: {problem}", file=sys.stderr)
+        return 1
+    except asyncio.CancelledError:
+        return HURRIED
+    return 0
 
 
 class Stopping:

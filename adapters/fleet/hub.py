@@ -281,8 +281,7 @@ class _Server:
 
     async def _take(self, words: dict[str, Any]) -> None:
         session_id = uuid_of(words, "session_id")
-        line = RemoteLine(self, session_id, uuid_of(words, "connection_id"))
-        self._lines[line.connection_id] = line
+        line = self._line(session_id, uuid_of(words, "connection_id"))
         # Only the session is asked for: whose key it was, the server has seen.
         key = SessionKey(session_id=session_id, service=self.card.service, expires_at_ms=0)
         try:
@@ -296,6 +295,16 @@ class _Server:
             self._lines.pop(line.connection_id, None)
             answer = {"type": "refused", "refusal": refusal_words(refusal)}
         await self._send({**answer, "id": words.get("id")})
+
+    def _line(self, session_id: UUID, connection_id: UUID) -> RemoteLine:
+        """A line for a connection, in the place of one it had that broke off or was asked twice."""
+        switchboard = self._gateway.switchboard
+        stale = switchboard.line(session_id)
+        if stale is not None and getattr(stale, "connection_id", None) == connection_id:
+            # Told to leave, it would take the connection with it.
+            switchboard.disconnect(session_id, stale)
+        line = self._lines[connection_id] = RemoteLine(self, session_id, connection_id)
+        return line
 
     async def _rejoin(self, words: dict[str, Any]) -> None:
         """A connection that was another gateway process's, or ours before a restart."""
@@ -311,14 +320,8 @@ class _Server:
         if not session.is_open:
             await self.tell_standing(session_id)
             return
-        switchboard = self._gateway.switchboard
-        stale = switchboard.line(session_id)
-        if stale is not None:
-            # The same connection, by a line that broke off and was not noticed yet.
-            switchboard.disconnect(session_id, stale)
-        line = RemoteLine(self, session_id, connection_id)
-        self._lines[connection_id] = line
-        await switchboard.take_over(session_id, line, connection_id=connection_id)
+        line = self._line(session_id, connection_id)
+        await self._gateway.switchboard.take_over(session_id, line, connection_id=connection_id)
         await self.tell_standing(session_id)
 
     async def _session(self, session_id: UUID) -> Session:

@@ -13,6 +13,7 @@ from pathlib import Path
 from uuid import UUID
 
 from adapters.fleet.words import Welcome, usage_of, usage_words
+from adapters.together import Together
 from domain.usage import Usage
 
 _SCHEMA = (
@@ -41,8 +42,7 @@ class Outbox:
         self._unsent: OrderedDict[int, Usage] = OrderedDict(
             (seq, usage_of(json.loads(body))) for seq, body in rows
         )
-        self._waiting: list[tuple[Usage, asyncio.Future[None]]] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._adding = Together(self._insert, written=self._inserted)
         self._grown = asyncio.Event()
         self._shrunk = asyncio.Condition()
         if self._unsent:
@@ -53,11 +53,7 @@ class Outbox:
 
     async def add(self, usage: Usage) -> None:
         """Keep a report; those that come together share one wait for the disk."""
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((usage, stored))
-        if self._storing is None or self._storing.done():
-            self._storing = asyncio.create_task(self._store())
-        await stored
+        await self._adding.add(usage)
 
     async def wait(self) -> None:
         """Until there is something to send."""
@@ -79,7 +75,7 @@ class Outbox:
 
     async def drained(self, session_id: UUID, *, wait_s: float) -> bool:
         """Whether all there is of a session was sent, after waiting for it for so long."""
-        await self._kept()
+        await self._adding.settled()
         newest = max((n for n, u in self._unsent.items() if u.session_id == session_id), default=0)
 
         def is_gone() -> bool:
@@ -91,7 +87,7 @@ class Outbox:
         return await self._became(is_gone, wait_s)
 
     async def empty(self, *, wait_s: float) -> bool:
-        await self._kept()
+        await self._adding.settled()
         return await self._became(lambda: not self._unsent, wait_s)
 
     def keep_welcome(self, welcome: Welcome) -> None:
@@ -111,44 +107,27 @@ class Outbox:
         with self._lock:
             self._db.close()
 
-    async def _kept(self) -> None:
-        """Until what was to be added is, even if whoever added it did not wait for that."""
-        if self._storing is not None:
-            await asyncio.shield(self._storing)
-
     async def _became(self, condition: Callable[[], bool], wait_s: float) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait_s), self._shrunk:
                 await self._shrunk.wait_for(condition)
         return condition()
 
-    async def _store(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                first = await asyncio.to_thread(self._insert, [usage for usage, _ in batch])
-            except Exception as failure:  # noqa: BLE001 (whoever waits gets it)
-                for _, stored in batch:
-                    if not stored.done():
-                        stored.set_exception(failure)
-                continue
-            for number, (usage, stored) in enumerate(batch, start=first):
-                self._unsent[number] = usage
-                if not stored.done():
-                    stored.set_result(None)
-            self._grown.set()
-
-    def _insert(self, reports: Sequence[Usage]) -> int:
-        """The number of the first; the others follow it without a gap."""
+    def _insert(self, reports: Sequence[Usage]) -> list[int]:
+        """Their numbers, in their order."""
         with self._lock, self._db:
-            numbers = [
+            return [
                 self._db.execute(
                     "INSERT INTO reports (session_id, body) VALUES (?, ?) RETURNING seq",
                     (str(usage.session_id), json.dumps(usage_words(usage))),
                 ).fetchone()[0]
                 for usage in reports
             ]
-        return int(numbers[0])
+
+    def _inserted(self, numbers: Sequence[int], reports: Sequence[Usage]) -> None:
+        """Also where whoever added one did not wait for it."""
+        self._unsent.update(zip(numbers, reports, strict=True))
+        self._grown.set()
 
     def _delete(self, numbers: Sequence[int]) -> None:
         with self._lock, self._db:

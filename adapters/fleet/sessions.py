@@ -82,8 +82,8 @@ class RemoteSessions:
 
     @property
     def connections(self) -> Mapping[UUID, UUID]:
-        """The session of each live connection."""
-        return {connection: session for connection, (session, _) in self._lines.items()}
+        """The session of each connection that was let in."""
+        return {held.connection_id: session_id for session_id, held in self._held.items()}
 
     def line(self, connection_id: UUID) -> Line | None:
         return self._lines.get(connection_id, (None, None))[1]

@@ -13,7 +13,7 @@ from eventsourcing.persistence import OperationalError
 
 from adapters.store import postgres_schema as sql
 from adapters.store.postgres_connections import Readers, Values, connect, translated
-from adapters.store.together import Together
+from adapters.together import Together
 from domain.errors import LedgerDownError
 from domain.ports.private import SessionDetails
 
@@ -50,7 +50,7 @@ class PostgresDetails:
     async def put(self, details: dict[UUID, SessionDetails]) -> None:
         """Those that come together share one statement and one wait for the disk."""
         try:
-            await self._puts.put(details)
+            await self._puts.add(details)
         except OperationalError as failure:
             raise LedgerDownError from failure
 
@@ -64,9 +64,11 @@ class PostgresDetails:
     def close(self) -> None:
         self._connections.close()
 
-    def _put(self, details: Mapping[UUID, SessionDetails]) -> None:
-        texts = [json.dumps(asdict(d)) for d in details.values()]
-        self._connections.read(_PUT, (list(details), texts))
+    def _put(self, puts: Sequence[Mapping[UUID, SessionDetails]]) -> list[None]:
+        # One statement puts no name twice: of one session's the latest counts.
+        latest = {i: json.dumps(asdict(d)) for put in puts for i, d in put.items()}
+        self._connections.read(_PUT, (list(latest), list(latest.values())))
+        return [None] * len(puts)
 
     async def _run(self, statement: LiteralString, values: Values) -> list[tuple[Any, ...]]:
         try:

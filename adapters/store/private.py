@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from uuid import UUID
 
-from adapters.store.together import Together
+from adapters.together import Together
 from domain.ports.private import SessionDetails
 
 
@@ -29,7 +29,7 @@ class SqliteDetails:
 
     async def put(self, details: dict[UUID, SessionDetails]) -> None:
         """Those that come together share one wait for the disk."""
-        await self._puts.put(details)
+        await self._puts.add(details)
 
     async def find(self, session_ids: Sequence[UUID]) -> dict[UUID, SessionDetails]:
         return await asyncio.to_thread(self._find, session_ids)
@@ -42,9 +42,10 @@ class SqliteDetails:
         with self._lock:
             self._db.close()
 
-    def _put(self, details: Mapping[UUID, SessionDetails]) -> None:
-        rows = [(str(i), json.dumps(asdict(d))) for i, d in details.items()]
+    def _put(self, puts: Sequence[Mapping[UUID, SessionDetails]]) -> list[None]:
+        rows = [(str(i), json.dumps(asdict(d))) for put in puts for i, d in put.items()]
         self._write("INSERT OR REPLACE INTO details VALUES (?, ?)", rows)
+        return [None] * len(puts)
 
     def _write(self, statement: str, rows: Sequence[tuple[str, ...]]) -> None:
         with self._lock, self._db:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, LiteralString, Protocol
 from uuid import UUID
 
+from adapters.together import Together
 from domain.errors import BusyError
 from domain.ports.room_events import Delivery, Guest, Sighting
 from domain.presence import RoomFact
 
-# Deliveries stored with one wait for the disk, and how many may wait.
-BATCH_MAX = 512
+# How many may wait to be stored.
 WAITING_MAX = 20_000
 BUSY_MS = 1_000
 
@@ -126,17 +126,12 @@ class StoredRoomLog:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._waiting: list[tuple[Delivery, asyncio.Future[bool]]] = []
-        self._storing: asyncio.Task[None] | None = None
+        self._adding = Together(self._add)
 
     async def add(self, delivery: Delivery) -> bool:
-        if len(self._waiting) >= WAITING_MAX:
+        if len(self._adding) >= WAITING_MAX:
             raise BusyError(retry_after_ms=BUSY_MS)
-        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append((delivery, stored))
-        if self._storing is None or self._storing.done():
-            self._storing = asyncio.create_task(self._store())
-        return await stored
+        return await self._adding.add(delivery)
 
     async def unread(self, limit: int, *, after: str = "") -> tuple[Delivery, ...]:
         rows = await self._run((_UNREAD, (after, limit)))
@@ -197,20 +192,9 @@ class StoredRoomLog:
     def close(self) -> None:
         self._tables.close()
 
-    async def _store(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-            steps = [(_ADD, _row(delivery)) for delivery, _ in batch]
-            try:
-                answers = await self._run(*steps)
-            except Exception as failure:  # noqa: BLE001 (whoever waits gets it)
-                for _, stored in batch:
-                    if not stored.done():
-                        stored.set_exception(failure)
-                continue
-            for (_, stored), rows in zip(batch, answers, strict=True):
-                if not stored.done():
-                    stored.set_result(bool(rows))
+    def _add(self, deliveries: Sequence[Delivery]) -> list[bool]:
+        answers = self._tables.run([(_ADD, _row(delivery)) for delivery in deliveries])
+        return [bool(rows) for rows in answers]
 
     async def _run(self, *steps: Step) -> list[list[Row]]:
         return await asyncio.to_thread(self._tables.run, steps)

@@ -18,7 +18,7 @@ from aiohttp.test_utils import TestServer
 from adapters.cli.customer import Customer
 from adapters.sfu.room_key import room_key
 from adapters.sfu.room_service import LIST_PATH, REMOVE_PATH
-from tests.e2e.conftest import StartGateway
+from tests.e2e.conftest import GatewayProcess, StartGateway
 from tests.e2e.payer import Payer
 from tests.e2e.test_crashes import replayed
 from tests.fakes.room_server import API_KEY, NODE, name_of, node_token
@@ -68,6 +68,15 @@ async def node() -> AsyncIterator[Node]:
         yield node
 
 
+async def sell(gateway: GatewayProcess) -> dict[str, Any]:
+    """Ten minutes in a room for alice, who has just bought credit."""
+    payer = Payer(gateway.url, gateway.secret_key)
+    await payer.post(payer.body(), await payer.proof())
+    async with Customer(gateway.url, gateway.secret_key) as customer:
+        order = {"room_name": "room", "participant_identity": "alice", "duration_minutes": 10}
+        return await customer.call("POST", "/v1/webrtc/token", order)
+
+
 def claims_of(token: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     return found
@@ -78,11 +87,7 @@ async def test_a_room_is_billed_by_what_its_node_told_before_and_after_a_crash(
 ) -> None:
     nodes = f"ws://127.0.0.1:{node.server.port}={name_of(NODE)}"
     gateway = start(PAYPHONE_ROOMS_NODES=nodes)
-    payer = Payer(gateway.url, gateway.secret_key)
-    await payer.post(payer.body(), await payer.proof())
-    async with Customer(gateway.url, gateway.secret_key) as customer:
-        order = {"room_name": "room", "participant_identity": "alice", "duration_minutes": 10}
-        sold = await customer.call("POST", "/v1/webrtc/token", order)
+    sold = await sell(gateway)
     claims = claims_of(sold["token"])
     hook, room, now = claims["webHookURL"], claims["video"]["room"], int(time.time())
 
@@ -109,11 +114,8 @@ async def test_who_is_still_in_a_room_when_its_session_ends_is_removed(
     start: StartGateway, node: Node
 ) -> None:
     gateway = start(PAYPHONE_ROOMS_NODES=f"ws://127.0.0.1:{node.server.port}={name_of(NODE)}")
-    payer = Payer(gateway.url, gateway.secret_key)
-    await payer.post(payer.body(), await payer.proof())
+    sold = await sell(gateway)
     async with Customer(gateway.url, gateway.secret_key) as customer:
-        order = {"room_name": "room", "participant_identity": "alice", "duration_minutes": 10}
-        sold = await customer.call("POST", "/v1/webrtc/token", order)
         claims = claims_of(sold["token"])
         room, now = claims["video"]["room"], int(time.time())
         await node.post(claims["webHookURL"], "participant_joined", 1, room, now)
@@ -132,11 +134,7 @@ async def test_who_joined_while_the_gateway_was_down_is_found_by_asking(
 ) -> None:
     nodes = f"ws://127.0.0.1:{node.server.port}={name_of(NODE)}"
     gateway = start(PAYPHONE_ROOMS_NODES=nodes)
-    payer = Payer(gateway.url, gateway.secret_key)
-    await payer.post(payer.body(), await payer.proof())
-    async with Customer(gateway.url, gateway.secret_key) as customer:
-        order = {"room_name": "room", "participant_identity": "alice", "duration_minutes": 10}
-        sold = await customer.call("POST", "/v1/webrtc/token", order)
+    sold = await sell(gateway)
     room = claims_of(sold["token"])["video"]["room"]
     gateway.kill()
     alice = {"sid": "PA_1", "identity": "alice", "state": "ACTIVE"}
@@ -160,11 +158,8 @@ async def test_a_room_that_everybody_left_is_settled_by_itself(
 ) -> None:
     nodes = f"ws://127.0.0.1:{node.server.port}={name_of(NODE)}"
     gateway = start(PAYPHONE_ROOMS_NODES=nodes, PAYPHONE_ROOMS_IDLE_SECONDS="1")
-    payer = Payer(gateway.url, gateway.secret_key)
-    await payer.post(payer.body(), await payer.proof())
+    sold = await sell(gateway)
     async with Customer(gateway.url, gateway.secret_key) as customer:
-        order = {"room_name": "room", "participant_identity": "alice", "duration_minutes": 10}
-        sold = await customer.call("POST", "/v1/webrtc/token", order)
         claims = claims_of(sold["token"])
         hook, room, now = claims["webHookURL"], claims["video"]["room"], int(time.time())
         for number, event in enumerate(("participant_joined", "participant_left")):
