@@ -12,7 +12,7 @@ from adapters.http.agent_sessions import AgentSessions
 from adapters.http.bodies import BODY_BYTES_MAX
 from adapters.http.browsers import add_common_headers, preflights, request_id
 from adapters.http.contract import Contract
-from adapters.http.credits import PURCHASE_PATH, Credits
+from adapters.http.credits import Credits
 from adapters.http.doors import DOORS, Doors
 from adapters.http.errors import Handler, errors_as_json
 from adapters.http.gate import Gate
@@ -95,8 +95,7 @@ def _add_money(
     doorman: Doorman,
 ) -> None:
     accounts = Accounts(gateway, doorman)
-    buying = Credits(gateway, purchases, public_url=site.public_url)
-    app.router.add_post(PURCHASE_PATH, buying.buy)
+    Credits(gateway, purchases, public_url=site.public_url).add_to(app)
     app.router.add_get("/v1/account", accounts.show)
     app.router.add_get("/v1/account/transactions", accounts.transactions)
     app.router.add_get("/v1/account/sessions", accounts.sessions)

@@ -13,7 +13,7 @@ from aiohttp import web
 from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
-from adapters.http import bearer
+from adapters.http import bearer, tron
 from adapters.http.bodies import malformed
 from adapters.http.errors import Handler
 from adapters.http.evm import checksummed, text_signer
@@ -24,8 +24,12 @@ from domain.gateway import Gateway
 from domain.use_cases.api_keys import KeyHolder, recognise_key
 
 WINDOW_MS = 30_000
+# The chains whose wallets can sign.
+CHAINS = ("evm", "solana", "tron")
 _EVM_ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _EVM_SIGNATURE = re.compile(r"0x[0-9a-fA-F]{130}")
+# TronWeb writes 0x before it, tronpy does not.
+_TRON_SIGNATURE = re.compile(r"(?:0x)?([0-9a-fA-F]{130})")
 _SOLANA_ADDRESS_LENGTH_MAX = 44
 _KEY_BYTES = 32
 _SIGNATURE_BYTES = 64
@@ -121,9 +125,11 @@ class Doorman:
 
 
 def canonical_wallet(chain: str, address: str) -> str | None:
-    """The `evm` or `solana` address in the one form we keep (EVM: lower case), or None."""
+    """The address, on one of `CHAINS`, in the one form we keep (EVM: lower case), or None."""
     if chain == "evm":
         return address.lower() if _EVM_ADDRESS.fullmatch(address) else None
+    if chain == "tron":
+        return address if tron.is_address(address) else None
     return address if _solana_key(address) is not None else None
 
 
@@ -145,6 +151,9 @@ def signed_by(chain: str, wallet: str, signature: str, message: str) -> bool:
     if chain == "evm":
         raw = bytes.fromhex(signature[2:]) if _EVM_SIGNATURE.fullmatch(signature) else b""
         return bool(raw) and text_signer(message, raw) == wallet
+    if chain == "tron":
+        found = _TRON_SIGNATURE.fullmatch(signature)
+        return found is not None and tron.text_signer(message, bytes.fromhex(found[1])) == wallet
     return _solana_holds(wallet, signature, message)
 
 
@@ -178,6 +187,8 @@ def _needed(request: web.Request, header: str) -> str:
     value = request.headers.get(header, "")
     if not value:
         raise UnauthenticatedError(f"{header} is missing: every call is signed by a wallet")
-    if header == "X-Wallet-Chain" and value not in ("evm", "solana"):
-        raise UnauthenticatedError("X-Wallet-Chain must be evm or solana")
+    if header == "X-Wallet-Chain" and value not in CHAINS:
+        raise UnauthenticatedError(
+            f"X-Wallet-Chain must be {', '.join(CHAINS[:-1])} or {CHAINS[-1]}"
+        )
     return value

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from adapters.http.identity import CHAINS
 from domain.errors import NotFoundError
 from domain.gateway import Gateway
 from domain.money import MICROCREDITS_PER_USD
@@ -131,7 +132,7 @@ class Site:
                 ],
                 "wallet_signature": {
                     "message": "METHOD\nPATH\nTIMESTAMP",
-                    "chains": ["evm", "solana"],
+                    "chains": list(CHAINS),
                     "window_seconds": 30,
                 },
             }

@@ -1,8 +1,19 @@
-"""The EVM networks that we are paid on, and the dollar token of each."""
+"""The networks that we are paid on by x402, and the dollar token of each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Named(Protocol):
+    """A network's two names: CAIP-2, and what x402 version 1 calls it."""
+
+    @property
+    def caip2(self) -> str: ...
+
+    @property
+    def legacy(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +49,29 @@ BASE_SEPOLIA = BaseNetwork(
     domain_version="2",
 )
 BASE_NETWORKS = {network.legacy: network for network in (BASE, BASE_SEPOLIA)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SolanaNetwork:
+    """A Solana cluster and its USDC; `caip2` ends in the first 32 letters of its genesis hash."""
+
+    caip2: str
+    legacy: str
+    usdc: str
+
+    @property
+    def genesis(self) -> str:
+        return self.caip2.removeprefix("solana:")
+
+
+SOLANA = SolanaNetwork(
+    caip2="solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
+    legacy="solana",
+    usdc="EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
+)
+SOLANA_DEVNET = SolanaNetwork(
+    caip2="solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+    legacy="solana-devnet",
+    usdc="4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU",
+)
+SOLANA_NETWORKS = {"mainnet": SOLANA, "devnet": SOLANA_DEVNET}

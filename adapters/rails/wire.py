@@ -10,13 +10,20 @@ from x402.http.utils import (
     encode_payment_response_header,
     safe_base64_encode,
 )
-from x402.schemas import PaymentPayload, PaymentRequired, PaymentRequirements, SettleResponse
+from x402.schemas import (
+    PaymentPayload,
+    PaymentRequired,
+    PaymentRequirements,
+    ResourceInfo,
+    SettleResponse,
+)
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
 
-from adapters.rails.networks import BaseNetwork
+from adapters.rails.networks import Named
 from domain.errors import MalformedError
 from domain.ports.payments import Challenge, Receipt
 
+ASK = "Payment required"
 # The headers of versions 2 and 1, in the lower case in which they reach us.
 _PAYMENT_HEADERS = ("payment-signature", "x-payment")
 
@@ -43,23 +50,24 @@ def _decode(name: str, value: str) -> PaymentPayload | PaymentPayloadV1:
         ) from error
 
 
-def challenge(terms: PaymentRequired, network: BaseNetwork) -> Challenge:
+def challenge(terms: PaymentRequired, network: Named) -> Challenge:
     """The 402 answer: version 2 in the header, version 1 in the body for older clients."""
-    url = terms.resource.url if terms.resource is not None else ""
-    legacy = [_legacy(accepted, network, url) for accepted in terms.accepts]
+    legacy = [_legacy(accepted, network, terms.resource) for accepted in terms.accepts]
     return Challenge(
         headers={"PAYMENT-REQUIRED": encode_payment_required_header(terms)},
         terms={"x402Version": 1, "accepts": legacy},
     )
 
 
-def _legacy(terms: PaymentRequirements, network: BaseNetwork, url: str) -> dict[str, object]:
+def _legacy(
+    terms: PaymentRequirements, network: Named, resource: ResourceInfo | None
+) -> dict[str, object]:
     legacy = PaymentRequirementsV1(
         scheme=terms.scheme,
         network=network.legacy,
         max_amount_required=terms.amount,
-        resource=url,
-        description="Payphone credits",
+        resource=resource.url if resource else "",
+        description=(resource.description if resource else None) or "",
         mime_type="application/json",
         pay_to=terms.pay_to,
         max_timeout_seconds=terms.max_timeout_seconds,
@@ -69,9 +77,13 @@ def _legacy(terms: PaymentRequirements, network: BaseNetwork, url: str) -> dict[
     return legacy.model_dump(by_alias=True, exclude_none=True)
 
 
-def receipt(outcome: SettleResponse, network: BaseNetwork) -> Receipt:
-    """The outcome in both versions' headers; they differ in how they name the network."""
-    legacy = outcome.model_dump(by_alias=True, exclude_none=True) | {"network": network.legacy}
+def receipt(outcome: SettleResponse, network: Named) -> Receipt:
+    """The outcome in both versions' headers; they differ in how they name the network.
+
+    Extensions are in the first alone, where their readers look: proxies bound what headers hold.
+    """
+    shown = outcome.model_copy(update={"extensions": None})
+    legacy = shown.model_dump(by_alias=True, exclude_none=True) | {"network": network.legacy}
     return Receipt(
         headers={
             "PAYMENT-RESPONSE": encode_payment_response_header(outcome),

@@ -24,12 +24,14 @@ from adapters.rails.chain import AuthorizationState, ChainReader, Landed, Transf
 from adapters.rails.eip3009 import Authorization
 from adapters.rails.facilitator import Facilitator
 from adapters.rails.networks import BaseNetwork
+from adapters.rails.offers import OfferSigner
 from adapters.rails.terms import AHEAD_S_MAX, SCHEME, Terms, mismatch_signed, mismatch_v2
 from domain.errors import PaymentRefusedError, RailDownError
 from domain.ports.clock import Clock
 from domain.ports.payments import (
     Absent,
     Challenge,
+    Outcome,
     Proof,
     Purchase,
     Receipt,
@@ -74,15 +76,19 @@ class X402Rail:
         chain: ChainReader,
         clock: Clock,
         name: str = "x402-base",
+        signer: OfferSigner | None = None,
         settle_timeout_ms: int = 30_000,
         confirm_wait_ms: int = 500,
         confirm_tries: int = 8,
     ) -> None:
         self.name = name
+        self.protocol = "x402"
+        self.networks: tuple[str, ...] = (network.caip2, network.legacy)
         self._network = network
         self._terms = Terms(pay_to=pay_to, network=network)
         self._chain = chain
         self._clock = clock
+        self._signer = signer
         self._settle_timeout_ms = settle_timeout_ms
         self._confirm_wait_ms = confirm_wait_ms
         self._confirm_tries = confirm_tries
@@ -93,17 +99,21 @@ class X402Rail:
     def serves(self, chain: str) -> bool:
         return chain == "evm"
 
-    async def challenge(self, purchase: Purchase, *, error: str) -> Challenge:
+    async def challenge(
+        self, purchase: Purchase, *, refusal: PaymentRefusedError | None = None
+    ) -> Challenge:
         await self._start()
         terms = await self._server.create_payment_required_response(
             [self._terms.of(purchase)],
             ResourceInfo(
                 url=purchase.resource_url,
-                description="Payphone credits",
+                description=purchase.description,
                 mime_type="application/json",
             ),
-            error,
+            str(refusal) if refusal is not None else wire.ASK,
         )
+        if self._signer is not None:
+            terms.extensions = self._signer.offers(terms, now_ms=self._clock.now_ms())
         return wire.challenge(terms, self._network)
 
     async def decode(self, headers: dict[str, str], purchase: Purchase) -> Proof | None:
@@ -185,15 +195,24 @@ class X402Rail:
                 # Used, and the node has not shown us how: it may be late, so it stays open.
                 return Uncertain("")
 
-    def receipt(self, *, success: bool, payer: str, reference: str, reason: str = "") -> Receipt:
-        outcome = SettleResponse(
-            success=success,
+    def receipt(self, outcome: Outcome, purchase: Purchase) -> Receipt:
+        payer = outcome.payer
+        said = SettleResponse(
+            success=outcome.success,
             payer=to_checksum_address(payer) if is_address(payer) else payer,
-            transaction=reference,
+            transaction=outcome.reference,
             network=self._network.caip2,
-            error_reason=reason or None,
+            error_reason=outcome.reason or None,
         )
-        return wire.receipt(outcome, self._network)
+        if self._signer is not None:
+            said.extensions = self._signer.receipt(
+                outcome,
+                purchase,
+                payer=said.payer or "",
+                network=self._network.caip2,
+                asset=self._network.usdc,
+            )
+        return wire.receipt(said, self._network)
 
     async def _start(self) -> None:
         """Ask the facilitator what it supports, once; until it answers, the rail is down."""

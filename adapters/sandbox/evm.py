@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import re
+import sys
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eth_abi.abi import decode, encode
+from eth_abi.abi import encode
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from adapters.sandbox.execution import GAS_LIMIT, RevertedError
 from adapters.sandbox.journal import Journal, Transaction
 from domain.ports.clock import Clock
 
 if TYPE_CHECKING:
-    from pyrevm import EVM, BlockEnv, ExecutionResult
+    from adapters.sandbox.machine import Machine
+
+__all__ = [
+    "CHAIN_ID",
+    "FEE_VAULT",
+    "GAS_LIMIT",
+    "GAS_PRICE_WEI",
+    "USDC",
+    "Log",
+    "Receipt",
+    "RevertedError",
+    "SandboxChain",
+    "SendRefusedError",
+    "token_code",
+]
 
 CHAIN_ID = 8453
 USDC = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
@@ -29,17 +42,8 @@ USDC = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"
 MINTER = to_checksum_address("0x00000000000000000000000000000000fa0ce700")
 FAUCET = to_checksum_address("0x00000000000000000000000000000000fa0ce701")
 FEE_VAULT = to_checksum_address("0x4200000000000000000000000000000000000011")
-GAS_LIMIT = 500_000
 GAS_PRICE_WEI = 1_000_000
 _FAUCET_WEI = 10**27
-# A spec that the code was compiled for; later ones change nothing that it uses.
-_SPEC = "SHANGHAI"
-_REVERTED = re.compile(r"^Revert \{.*output: 0x([0-9a-f]*)")
-_ERROR_STRING = bytes.fromhex("08c379a0")
-
-
-class RevertedError(Exception):
-    """The contract refused; the text is its own, with the word that readers look for."""
 
 
 class SendRefusedError(Exception):
@@ -77,22 +81,14 @@ class SandboxChain:
     """
 
     def __init__(self, clock: Clock, *, journal: Path | None = None) -> None:
-        from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env  # noqa: PLC0415 (optional extra)
-
         self._clock = clock
         self._lock = threading.RLock()
-        self._evm: EVM = EVM(
-            env=Env(cfg=CfgEnv(chain_id=CHAIN_ID), block=BlockEnv(number=0, timestamp=0)),
-            gas_limit=30_000_000,
-            spec_id=_SPEC,
-        )
-        self._block_env: Callable[..., BlockEnv] = BlockEnv
-        self._account: Callable[..., AccountInfo] = AccountInfo
+        self._machine = _machine()
         self._block_times_s = [0]
         self._receipts: dict[str, Receipt] = {}
         self._logs: list[Log] = []
         self.place_code(USDC, token_code())
-        self._evm.set_balance(FAUCET, _FAUCET_WEI)
+        self._machine.place(FAUCET, balance_wei=_FAUCET_WEI)
         self._journal = Journal(journal) if journal is not None else None
         for sent in self._journal.read() if self._journal is not None else ():
             self._mine_empty_until(sent.block - 1, time_s=sent.time_s)
@@ -101,7 +97,7 @@ class SandboxChain:
     def place_code(self, address: str, code: bytes) -> None:
         """Put a contract at an address, as genesis would; the journal does not know of it."""
         with self._lock:
-            self._evm.insert_account_info(address, self._account(nonce=1, code=code))
+            self._machine.place(address, code=code)
 
     def mint(self, address: str, amount: int) -> str:
         """Create `amount` token base units (microdollars) for an address."""
@@ -120,11 +116,11 @@ class SandboxChain:
 
     def balance_wei(self, address: str) -> int:
         with self._lock:
-            return self._evm.get_balance(to_checksum_address(address))
+            return self._machine.balance_wei(address)
 
     def code(self, address: str) -> bytes:
         with self._lock:
-            return bytes(self._evm.get_code(to_checksum_address(address)) or b"")
+            return self._machine.code(address)
 
     def transact(self, *, caller: str, to: str, data: bytes = b"", value_wei: int = 0) -> str:
         """Mine a transaction now and return its hash; one that reverts is mined too.
@@ -152,13 +148,13 @@ class SandboxChain:
     def read(self, *, to: str, data: bytes, caller: str = FAUCET) -> bytes:
         """Call a contract against the newest state and undo it; RevertedError where it refuses."""
         with self._lock:
-            self._set_block(len(self._block_times_s), self._now_s())
-            checkpoint = self._evm.snapshot()
-            try:
-                with _reverts_told():
-                    return bytes(self._evm.message_call(caller, to, calldata=data, gas=GAS_LIMIT))
-            finally:
-                self._evm.revert(checkpoint)
+            return self._machine.call(
+                caller=caller,
+                to=to,
+                data=data,
+                block=len(self._block_times_s),
+                time_s=self._now_s(),
+            )
 
     def head(self) -> int:
         """The newest block's number; time passes, so an empty block is mined where it is due."""
@@ -183,62 +179,29 @@ class SandboxChain:
 
     def _execute(self, sent: Transaction) -> str:
         transaction = "0x" + sent.hash.hex()
-        self._set_block(sent.block, sent.time_s)
+        price_wei = 0 if self._pays_no_gas(sent.caller) else GAS_PRICE_WEI
+        done = self._machine.execute(sent, gas_price_wei=price_wei)
         self._block_times_s.append(sent.time_s)
-        checkpoint = self._evm.snapshot()
-        try:
-            self._evm.message_call(
-                sent.caller, sent.to, calldata=sent.data, value=sent.value_wei, gas=GAS_LIMIT
+        logs = tuple(
+            Log(
+                address=emitted.address,
+                topics=emitted.topics,
+                data=emitted.data,
+                block=sent.block,
+                index=index,
+                transaction=transaction,
             )
-        except RuntimeError:
-            # Refused by the contract, out of gas or out of ether: mined, and without effect.
-            self._evm.revert(checkpoint)
-            succeeded = False
-        else:
-            succeeded = True
-        result = self._evm.result
-        # A call refused before its first instruction leaves no result; it costs the base fee.
-        gas_used = result.gas_used if result is not None else 21_000
-        logs = self._logs_of(result, sent.block, transaction) if succeeded else ()
-        if succeeded:
-            self._evm.commit()
-        if not self._pays_no_gas(sent.caller):
-            self._charge(sent.caller, gas_used * GAS_PRICE_WEI)
+            for index, emitted in enumerate(done.logs)
+        )
         self._logs.extend(logs)
         self._receipts[transaction] = Receipt(
             transaction=transaction,
             block=sent.block,
-            succeeded=succeeded,
-            gas_used=gas_used,
+            succeeded=done.succeeded,
+            gas_used=done.gas_used,
             logs=logs,
         )
         return transaction
-
-    def _logs_of(
-        self, result: ExecutionResult | None, block: int, transaction: str
-    ) -> tuple[Log, ...]:
-        if result is None:
-            return ()
-        return tuple(
-            Log(
-                address=log.address.lower(),
-                topics=tuple(topic.lower() for topic in log.topics),
-                data="0x" + log.data[1].hex(),
-                block=block,
-                index=index,
-                transaction=transaction,
-            )
-            for index, log in enumerate(result.logs)
-        )
-
-    def _charge(self, payer: str, wei: int) -> None:
-        # The interpreter's bare call takes no gas money, so it is moved as a transfer.
-        self._evm.snapshot()
-        self._evm.message_call(payer, FEE_VAULT, value=wei, gas=21_000)
-        self._evm.commit()
-
-    def _set_block(self, number: int, time_s: int) -> None:
-        self._evm.set_block_env(self._block_env(number=number, timestamp=time_s, basefee=0))
 
     def _mine_empty_until(self, number: int, *, time_s: int) -> None:
         while len(self._block_times_s) <= number:
@@ -252,6 +215,16 @@ class SandboxChain:
         return caller in (MINTER, FAUCET)
 
 
+def _machine() -> Machine:
+    """The interpreter, loaded now; loading it raises the recursion limit, so that is put back."""
+    depth = sys.getrecursionlimit()
+    try:
+        from adapters.sandbox.machine import Machine  # noqa: PLC0415 (optional extra, slow)
+    finally:
+        sys.setrecursionlimit(depth)
+    return Machine(chain_id=CHAIN_ID, fee_vault=FEE_VAULT)
+
+
 def _block_of(log: Log) -> int:
     return log.block
 
@@ -261,19 +234,3 @@ def token_code() -> bytes:
     """The token's run-time code, compiled from usdc.sol."""
     text = files("adapters.sandbox").joinpath("usdc.hex").read_text("ascii")
     return bytes.fromhex(text.strip())
-
-
-@contextmanager
-def _reverts_told() -> Iterator[None]:
-    """Turn the interpreter's one exception type into the contract's own words."""
-    try:
-        yield
-    except RuntimeError as error:
-        found = _REVERTED.match(str(error))
-        output = bytes.fromhex(found[1]) if found else b""
-        if output[:4] == _ERROR_STRING:
-            (reason,) = decode(["string"], output[4:])
-            msg = f"execution reverted: {reason}"
-        else:
-            msg = f"execution reverted: {error}"
-        raise RevertedError(msg) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -23,12 +23,18 @@ from domain.ports.payments import Absent, PaymentRail, Proof, Purchase, Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credited:
-    """The answer to a purchase, the same for every repeat of its proof."""
+    """The answer to a purchase, the same for every repeat of its proof.
+
+    `payer` on `chain` has the credit; `position` is where that stands in the log.
+    """
 
     account_id: UUID
-    amount: Microcredits
+    chain: str
     payer: str
+    amount: Microcredits
     reference: str
+    at_ms: int
+    position: int | None = None
 
 
 class Purchases:
@@ -46,13 +52,15 @@ class Purchases:
 
         A caller who goes away does not stop it: money may be moving.
         """
-        if (proof.chain, proof.payer) != (purchase.chain, purchase.wallet):
+        named = (purchase.chain, purchase.wallet or proof.payer)
+        # What has moved is credited to whoever paid: a refusal would keep it.
+        if (proof.chain, proof.payer) != named and not proof.paid:
             raise MalformedError(
                 where="wallet_address",
                 expected=f"the wallet that signed the payment ({proof.chain} {proof.payer})",
                 got=f"{purchase.chain} {purchase.wallet}",
             )
-        task = asyncio.create_task(self._take(rail, proof, purchase))
+        task = asyncio.create_task(self._found(rail, proof, purchase))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
@@ -62,8 +70,16 @@ class Purchases:
         if self._running:
             await asyncio.wait(set(self._running))
 
-    async def _take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
+    async def _found(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
         payment_id = Payment.create_id(rail.name, proof.key)
+        credited = await self._take(rail, payment_id, proof, purchase)
+        records = await self._gateway.books.history([payment_id])
+        position = next((r.position for r in records if r.topic == Payment.Credited.TOPIC), None)
+        return replace(credited, position=position)
+
+    async def _take(
+        self, rail: PaymentRail, payment_id: UUID, proof: Proof, purchase: Purchase
+    ) -> Credited:
         async with self._gateway.turnstile.alone(payment_id):
             known = await self._gateway.books.run(
                 partial(_known, payment_id=payment_id, proof=proof)
@@ -203,7 +219,9 @@ def _claim(work: Work, *, rail: str, proof: Proof, at_ms: int) -> None:
 def _answer(payment: Payment) -> Credited:
     return Credited(
         account_id=Account.create_id(payment.chain, payment.payer),
-        amount=payment.amount,
+        chain=payment.chain,
         payer=payment.payer,
+        amount=payment.amount,
         reference=payment.reference,
+        at_ms=payment.changed_at_ms,
     )

@@ -193,13 +193,18 @@ def test_every_header_that_is_read_is_in_the_document() -> None:
 
 
 def test_what_is_paid_for_says_so_to_payment_clients() -> None:
-    paid = [op["operationId"] for _, _, op in OPERATIONS if "x-payment-info" in op]
+    paid = {path: op for _, path, op in OPERATIONS if "x-payment-info" in op}
 
-    assert paid == ["purchaseCredits"]
-    purchase = DOCUMENT["paths"]["/v1/credits/purchase"]["post"]
-    assert purchase["x-payment-info"]["protocols"] == [{"x402": {}}]
-    assert "402" in purchase["responses"]
-    assert "example" in purchase["requestBody"]["content"]["application/json"]
+    assert {path for path in paid if path.startswith("/v1/credits")} == {
+        "/v1/credits/purchase",
+        "/v1/credits/purchase/mpp",
+        "/v1/credits/purchase/tron",
+    }
+    x402 = paid["/v1/credits/purchase"]
+    assert x402["x-payment-info"]["protocols"] == [{"x402": {}}]
+    for operation in paid.values():
+        assert "402" in operation["responses"]
+        assert "example" in operation["requestBody"]["content"]["application/json"]
 
 
 async def test_the_terms_of_payment_clients_are_those_in_force(street: Street) -> None:

@@ -11,6 +11,7 @@ from domain.ports.clock import Clock
 from domain.ports.payments import (
     Absent,
     Challenge,
+    Outcome,
     Proof,
     Purchase,
     Receipt,
@@ -33,6 +34,8 @@ class CashRail:
 
     def __init__(self, clock: Clock, *, name: str = "cash") -> None:
         self.name = name
+        self.protocol = "x402"
+        self.networks: tuple[str, ...] = (name,)
         self.purses: defaultdict[str, int] = defaultdict(int)
         self.till: dict[str, Settled] = {}
         self.settles_asked = 0
@@ -57,7 +60,9 @@ class CashRail:
     def serves(self, chain: str) -> bool:
         return chain == "evm"
 
-    async def challenge(self, purchase: Purchase, *, error: str) -> Challenge:
+    async def challenge(
+        self, purchase: Purchase, *, refusal: PaymentRefusedError | None = None
+    ) -> Challenge:
         self._raise_while_down()
         return Challenge(
             headers={"PAYMENT-REQUIRED": f"cash {purchase.amount.value}"},
@@ -116,8 +121,9 @@ class CashRail:
             return self.till[proof.key]
         return Absent(final=self._is_expired(proof))
 
-    def receipt(self, *, success: bool, payer: str, reference: str, reason: str = "") -> Receipt:
-        return Receipt(headers={"PAYMENT-RESPONSE": f"{success} {payer} {reference} {reason}"})
+    def receipt(self, outcome: Outcome, purchase: Purchase) -> Receipt:
+        words = (outcome.success, outcome.payer, outcome.reference, outcome.reason)
+        return Receipt(headers={"PAYMENT-RESPONSE": " ".join(map(str, words))})
 
     def _take(self, proof: Proof) -> None:
         if proof.key in self.till or self.purses[proof.payer] < proof.amount.value:

@@ -112,7 +112,7 @@ class Sandbox:
 
     async def pay(self, purchase: Purchase | None = None) -> PaymentPayload:
         """What the official client signs for our challenge."""
-        challenge = await self.rail.challenge(purchase or self.purchase(), error="")
+        challenge = await self.rail.challenge(purchase or self.purchase())
         return await self.answer(challenge)
 
     async def answer(self, challenge: Challenge) -> PaymentPayload:
@@ -123,7 +123,7 @@ class Sandbox:
 
     async def pay_v1(self, purchase: Purchase) -> PaymentPayloadV1:
         """What the official client signs for the version 1 body of our challenge."""
-        challenge = await self.rail.challenge(purchase, error="")
+        challenge = await self.rail.challenge(purchase)
         required = PaymentRequiredV1.model_validate(challenge.terms)
         payment = await self.client().create_payment_payload(required)
         assert isinstance(payment, PaymentPayloadV1)

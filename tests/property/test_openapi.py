@@ -44,6 +44,8 @@ LENIENT = {
     "issueKey",
     "openAgentSession",
     "purchaseCredits",
+    "purchaseCreditsByMpp",
+    "purchaseCreditsOnTron",
     "stream",
     "takeWebhook",
 }

@@ -34,9 +34,12 @@ async def test_a_payment_becomes_credit(counter: Counter) -> None:
 
     assert answer == Credited(
         account_id=ACCOUNT_ID,
-        amount=Microcredits(AMOUNT),
+        chain="evm",
         payer=WALLET,
+        amount=Microcredits(AMOUNT),
         reference=f"receipt cash|{WALLET}|1",
+        at_ms=counter.house.clock.now_ms(),
+        position=4,
     )
     assert await counter.balance() == AMOUNT
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from domain.account import Account
+from domain.errors import PaymentRefusedError
 from domain.money import Microcredits
 from domain.ports.payments import Challenge, Purchase
 from tests.fakes.clock import ManualClock
@@ -75,6 +76,8 @@ async def test_a_payment_is_credited_and_answered_as_the_contract_says(rich: Str
     assert answer.status == 200
     assert answer.json == {
         "account_id": str(Account.create_id("evm", rich.alice.canonical)),
+        "wallet_chain": "evm",
+        "wallet_address": rich.alice.address,
         "credited_microcredits": "100000",
         "amount_usd": 0.1,
     }
@@ -251,7 +254,9 @@ async def test_a_buyer_who_hangs_up_is_credited_all_the_same(rich: Street) -> No
 class GoldRail(CashRail):
     """Takes cash under other terms."""
 
-    async def challenge(self, purchase: Purchase, *, error: str) -> Challenge:
+    async def challenge(
+        self, purchase: Purchase, *, refusal: PaymentRefusedError | None = None
+    ) -> Challenge:
         return Challenge(
             headers={"PAYMENT-REQUIRED": "gold", "GOLD-REQUIRED": "1"},
             terms={"accepts": ["gold"], "ounces": 1},

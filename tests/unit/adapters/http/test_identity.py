@@ -80,7 +80,7 @@ async def test_more_than_thirty_seconds_are_not(street: Street, ahead_ms: int) -
         ({"X_Wallet_Address": "absent"}, "X-Wallet-Address"),
         ({"X_Wallet_Chain": "absent"}, "X-Wallet-Chain"),
         ({"X_Timestamp": "absent"}, "X-Timestamp"),
-        ({"X_Wallet_Chain": "tron"}, "X-Wallet-Chain"),
+        ({"X_Wallet_Chain": "bitcoin"}, "X-Wallet-Chain"),
         ({"X_Wallet_Chain": "EVM"}, "X-Wallet-Chain"),
         ({"X_Timestamp": "1700000000.5"}, "X-Timestamp"),
         ({"X_Timestamp": "-1700000000"}, "X-Timestamp"),

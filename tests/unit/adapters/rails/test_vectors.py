@@ -20,7 +20,7 @@ from adapters.rails.networks import BASE
 from adapters.rails.x402 import X402Rail
 from domain.errors import PaymentRefusedError
 from domain.money import Microcredits
-from domain.ports.payments import Purchase
+from domain.ports.payments import Outcome, Purchase
 from tests.fakes.sandbox import JumpingClock, Sandbox, sign
 
 VECTORS = Path(__file__).parents[4] / "specs" / "payments" / "vectors"
@@ -104,7 +104,7 @@ def test_the_key_is_the_vectors() -> None:
 
 
 async def test_the_challenge_is_the_vectors(rail: X402Rail, purchase: Purchase) -> None:
-    challenge = await rail.challenge(purchase, error="Payment required")
+    challenge = await rail.challenge(purchase)
 
     assert shown(challenge.headers["PAYMENT-REQUIRED"]) == vectors("x402.json")["challenge"]
     assert challenge.terms == vectors("x402.json")["challenge_v1"]
@@ -138,19 +138,30 @@ async def test_a_payment_from_an_hour_ahead_is_from_too_far(
         await rail.decode({"payment-signature": content}, purchase)
 
 
-def test_the_receipts_are_the_vectors(rail: X402Rail) -> None:
+def test_the_receipts_are_the_vectors(rail: X402Rail, purchase: Purchase) -> None:
     wanted = vectors("x402.json")["receipt"]
 
-    receipt = rail.receipt(
-        success=True, payer=wanted["payer"].lower(), reference=wanted["transaction"]
+    outcome = Outcome(
+        success=True,
+        payer=wanted["payer"].lower(),
+        amount=purchase.amount,
+        reference=wanted["transaction"],
     )
+    receipt = rail.receipt(outcome, purchase)
 
     assert shown(receipt.headers["PAYMENT-RESPONSE"]) == wanted
     assert shown(receipt.headers["X-PAYMENT-RESPONSE"]) == vectors("x402.json")["receipt_v1"]
 
 
-def test_a_failed_receipt_says_why(rail: X402Rail) -> None:
-    receipt = rail.receipt(success=False, payer="", reference="", reason="settlement_pending")
+def test_a_failed_receipt_says_why(rail: X402Rail, purchase: Purchase) -> None:
+    outcome = Outcome(
+        success=False,
+        payer="",
+        amount=purchase.amount,
+        reference="",
+        reason="settlement_pending",
+    )
+    receipt = rail.receipt(outcome, purchase)
 
     content = shown(receipt.headers["PAYMENT-RESPONSE"])
 

@@ -13,7 +13,7 @@ from x402.http.clients import x402HttpxClient
 from x402.http.utils import decode_payment_response_header
 
 from domain.errors import PaymentRefusedError
-from domain.ports.payments import Settled
+from domain.ports.payments import Outcome, Settled
 from tests.fakes.sandbox import Sandbox
 
 
@@ -30,15 +30,16 @@ async def url(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIterator
         except PaymentRefusedError as refusal:
             return web.json_response({"error": str(refusal)}, status=402)
         if proof is None:
-            challenge = await sandbox.rail.challenge(purchase, error="Payment required")
+            challenge = await sandbox.rail.challenge(purchase)
             # An old client is one that sees the body only.
             shown = challenge.headers if request.param == "v2" else {}
             return web.json_response(challenge.terms, status=402, headers=shown)
         settled = await sandbox.rail.settle(proof)
         assert isinstance(settled, Settled)
-        receipt = sandbox.rail.receipt(
-            success=True, payer=settled.payer, reference=settled.reference
+        outcome = Outcome(
+            success=True, payer=settled.payer, amount=settled.amount, reference=settled.reference
         )
+        receipt = sandbox.rail.receipt(outcome, purchase)
         return web.json_response({"paid": settled.amount.value}, headers=receipt.headers)
 
     app = web.Application()

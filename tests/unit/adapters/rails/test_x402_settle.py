@@ -342,7 +342,7 @@ async def test_a_facilitator_for_other_networks_is_no_use(sandbox: Sandbox) -> N
     rail = sandbox.new_rail(facilitator=Elsewhere(sandbox.chain, sandbox.clock))
 
     with pytest.raises(RailDownError):
-        await rail.challenge(sandbox.purchase(), error="")
+        await rail.challenge(sandbox.purchase())
 
 
 async def test_no_log_line_holds_a_signature(
