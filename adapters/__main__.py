@@ -21,6 +21,8 @@ COMMANDS = (
     "ledger",
     "verify",
     "correct",
+    "refund",
+    "sandbox",
     "log",
     "witness",
 )

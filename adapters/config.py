@@ -8,21 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from adapters.base_settings import X402Settings, read_x402
 from adapters.environ import ConfigError, Reader
 from adapters.fleet_settings import FleetSettings, read_fleet
 from adapters.http.gate import RATE_MAX
 from adapters.http.origin import Network, networks_of
+from adapters.refund_settings import read_refunds
 from adapters.room_settings import RoomSettings, read_rooms
+from adapters.solana_settings import SolanaSettings, read_solana
+from adapters.tempo_settings import TempoSettings, read_tempo
+from adapters.tron_settings import TronSettings, read_tron
 from domain.cosignature import WitnessKey
+from domain.gateway import RefundTerms
 
 PREFIX = "PAYPHONE_"
 HUB = "https://huggingface.co"
-FACILITATOR = "https://x402.org/facilitator"
-NETWORKS = ("base", "base-sepolia")
 DENOISE = ("analysis", "on", "off")
 LEVELS = ("debug", "info", "warning", "error")
 
-__all__ = ["ConfigError", "RoomSettings", "Settings"]
+__all__ = ["ConfigError", "RoomSettings", "Settings", "X402Settings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +55,6 @@ class StorageSettings:
 
     data: Path
     database: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class X402Settings:
-    """Who is paid on which network, who settles, and the node that is asked what happened."""
-
-    pay_to: str
-    network: str
-    facilitator_url: str
-    rpc_url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +100,10 @@ class Settings:
     http: HttpSettings
     storage: StorageSettings
     x402: X402Settings | None
+    solana: SolanaSettings | None
+    tempo: TempoSettings | None
+    tron: TronSettings | None
+    refunds: RefundTerms
     rooms: RoomSettings | None
     fleet: FleetSettings
     terms: TermsSettings
@@ -128,7 +126,11 @@ class Settings:
                     "PAYPHONE_DATABASE", schemes=("postgresql", "postgres"), secret=True
                 ),
             ),
-            x402=_x402(reader, sandbox=sandbox),
+            x402=read_x402(reader, sandbox=sandbox),
+            solana=read_solana(reader, sandbox=sandbox),
+            tempo=read_tempo(reader, sandbox=sandbox),
+            tron=read_tron(reader, sandbox=sandbox),
+            refunds=read_refunds(reader),
             rooms=read_rooms(reader, sandbox=sandbox),
             fleet=read_fleet(reader),
             terms=_terms(reader),
@@ -162,8 +164,11 @@ class Settings:
             reader.missing(
                 "PAYPHONE_FLEET_SECRET", "a secret that speech servers share with this gateway"
             )
-        if not self.sandbox and self.x402 is None:
-            reader.missing("PAYPHONE_X402_PAY_TO", "the address to be paid at (or --sandbox)")
+        if not self.sandbox and not (self.x402 or self.solana or self.tempo or self.tron):
+            reader.missing(
+                "PAYPHONE_X402_PAY_TO",
+                "an address to be paid at, there or on another rail (or --sandbox)",
+            )
         reader.finish()
 
 
@@ -195,30 +200,6 @@ def _proxies(reader: Reader) -> tuple[Network, ...]:
     if any(network.prefixlen == 0 for network in networks):
         reader.problem(name, expected)
     return networks
-
-
-def _x402(reader: Reader, *, sandbox: bool) -> X402Settings | None:
-    pay_to = reader.pattern("PAYPHONE_X402_PAY_TO", r"0x[0-9a-fA-F]{40}", "an EVM address")
-    network = reader.choice("PAYPHONE_X402_NETWORK", NETWORKS, default="base")
-    web = ("https", "http")
-    facilitator = reader.url("PAYPHONE_X402_FACILITATOR_URL", schemes=web, secret=True)
-    rpc = reader.url("PAYPHONE_BASE_RPC_URL", schemes=web, secret=True)
-    if sandbox:
-        for name in ("PAYPHONE_X402_PAY_TO", "PAYPHONE_X402_FACILITATOR_URL"):
-            if reader.given(name):
-                reader.problem(name, "nothing: the sandbox takes play money only (unset one)")
-        return None
-    if not pay_to:
-        return None
-    if int(pay_to, 16) == 0:
-        reader.problem("PAYPHONE_X402_PAY_TO", "an address somebody has, not zero")
-    if not facilitator:
-        reader.missing("PAYPHONE_X402_FACILITATOR_URL", f"a facilitator's URL (e.g. {FACILITATOR})")
-    if not rpc:
-        reader.missing(
-            "PAYPHONE_BASE_RPC_URL", "a node's JSON-RPC URL: credit is given on what the chain says"
-        )
-    return X402Settings(pay_to=pay_to, network=network, facilitator_url=facilitator, rpc_url=rpc)
 
 
 def _witnesses(reader: Reader) -> tuple[WitnessSettings, ...]:

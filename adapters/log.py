@@ -42,6 +42,10 @@ def bound(**fields: object) -> Iterator[None]:
         _CONTEXT.reset(token)
 
 
+# They write down whole URLs, and a node's URL may hold our access key.
+_TALKATIVE = ("httpcore", "httpx")
+
+
 def configure(level: str, stream: TextIO | None = None) -> None:
     """Send everything from `level` up to `stream` (standard error), replacing what was before."""
     handler = logging.StreamHandler(stream)
@@ -50,6 +54,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 
 
 def add_context(record: logging.LogRecord) -> bool:

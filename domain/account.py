@@ -18,9 +18,12 @@ from domain.postings import (
     Postings,
     correct_postings,
     following,
+    payout_postings,
     purchase_postings,
     reserve_postings,
+    return_postings,
     settle_postings,
+    withdraw_postings,
 )
 
 
@@ -28,6 +31,8 @@ class Account(LedgerAggregate):
     """Credits of one wallet, split into what is free and what is reserved; neither is negative."""
 
     TOPIC = "account"
+    # 2: remembers over which rails it bought, and what is being paid out.
+    class_version = 2
 
     class Event(LedgerEvent): ...
 
@@ -93,6 +98,29 @@ class Account(LedgerAggregate):
         def upcast_v1_v2(state: dict[str, Any]) -> None:
             _say_postings("account.credits_corrected", state)
 
+    class CreditsWithdrawn(Event):
+        TOPIC = "account.credits_withdrawn"
+        payout_id: UUID
+        rail: str
+        amount: Microcredits
+        postings: Postings
+
+    class PayoutPaid(Event):
+        TOPIC = "account.payout_paid"
+        payout_id: UUID
+        rail: str
+        paid: Microcredits
+        fee: Microcredits
+        reference: str
+        postings: Postings
+
+    class PayoutReturned(Event):
+        TOPIC = "account.payout_returned"
+        payout_id: UUID
+        rail: str
+        amount: Microcredits
+        postings: Postings
+
     @staticmethod
     def create_id(chain: str, wallet: str) -> UUID:
         return derive_id("account", f"{chain}:{wallet}")
@@ -112,6 +140,9 @@ class Account(LedgerAggregate):
         # A bundle's sessions share one unit, so that a bundle counts once against the limit.
         self.units: dict[UUID, UUID] = {}
         self.corrections: dict[UUID, tuple[Microcredits, Microcredits, int]] = {}
+        # By rail: what was bought over it, less what was or is being paid back over it.
+        self.bought: dict[str, Microcredits] = {}
+        self.payouts: dict[UUID, Microcredits] = {}
 
     @property
     def balance(self) -> Microcredits:
@@ -205,11 +236,56 @@ class Account(LedgerAggregate):
         )
         return True
 
+    def withdraw(self, amount: Microcredits, *, payout_id: UUID, rail: str, at_ms: int) -> None:
+        """Take credit for a payout over a rail it was bought by; the payout's id keeps it single.
+
+        The use case has looked: no more than is available, and than was bought over the rail.
+        """
+        assert amount <= self.payable(rail), "a payout is of what may be paid out"  # noqa: S101 (states what cannot be otherwise)
+        self._credits_withdrawn(
+            payout_id=payout_id,
+            rail=rail,
+            amount=amount,
+            postings=withdraw_postings(self.id, amount=amount.value),
+            at_ms=at_ms,
+        )
+
+    def payable(self, rail: str) -> Microcredits:
+        """The most that may be paid out over this rail now."""
+        return min(self.available, self.bought.get(rail, NOTHING))
+
+    def pay_out(
+        self, *, payout_id: UUID, rail: str, fee: Microcredits, reference: str, at_ms: int
+    ) -> None:
+        """Note that what was taken for this payout is on its chain, less our fee."""
+        paid = self.payouts[payout_id] - fee
+        self._payout_paid(
+            payout_id=payout_id,
+            rail=rail,
+            paid=paid,
+            fee=fee,
+            reference=reference,
+            postings=payout_postings(rail=rail, paid=paid.value, fee=fee.value),
+            at_ms=at_ms,
+        )
+
+    def take_back(self, *, payout_id: UUID, rail: str, at_ms: int) -> None:
+        """Give the wallet back what was taken for a payout that can no longer happen."""
+        amount = self.payouts[payout_id]
+        self._payout_returned(
+            payout_id=payout_id,
+            rail=rail,
+            amount=amount,
+            postings=return_postings(self.id, amount=amount.value),
+            at_ms=at_ms,
+        )
+
     @event(CreditsPurchased)
     def _credits_purchased(
         self, payment_id: UUID, rail: str, amount: Microcredits, postings: Postings, at_ms: int
     ) -> None:
         self.available += amount
+        self.bought[rail] = self.bought.get(rail, NOTHING) + amount
 
     @event(CreditsReserved)
     def _credits_reserved(
@@ -253,6 +329,35 @@ class Account(LedgerAggregate):
     ) -> None:
         self.corrections[correction_id] = (added, removed, corrects_position)
         self.available = self.available + added - removed
+
+    @event(CreditsWithdrawn)
+    def _credits_withdrawn(
+        self, payout_id: UUID, rail: str, amount: Microcredits, postings: Postings, at_ms: int
+    ) -> None:
+        self.available -= amount
+        self.bought[rail] -= amount
+        self.payouts[payout_id] = amount
+
+    @event(PayoutPaid)
+    def _payout_paid(
+        self,
+        payout_id: UUID,
+        rail: str,
+        paid: Microcredits,
+        fee: Microcredits,
+        reference: str,
+        postings: Postings,
+        at_ms: int,
+    ) -> None:
+        del self.payouts[payout_id]
+
+    @event(PayoutReturned)
+    def _payout_returned(
+        self, payout_id: UUID, rail: str, amount: Microcredits, postings: Postings, at_ms: int
+    ) -> None:
+        del self.payouts[payout_id]
+        self.available += amount
+        self.bought[rail] += amount
 
 
 def _say_postings(topic: str, state: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ GatewayError                        code, facts; the caller can act
 │   └── PaymentRefusedError         rail, reason
 ├── PaymentUncertainError           the chain may have moved; ask again, never pay again
 ├── ConflictingRequestError         same key, other content
+├── RefundRefusedError              reason, least, most, fee
+├── RefundsExhaustedError           limit, left, retry_after_ms
 ├── SessionOverError                session_id
 ├── SessionOpenError                session_id
 ├── NotFoundError                   also what is not yours: existence is not confirmed
@@ -103,6 +105,37 @@ class ConflictingRequestError(GatewayError):
 
     def __str__(self) -> str:
         return f"{self.what} was already used with other content; use a new one"
+
+
+@dataclass(eq=False)
+class RefundRefusedError(GatewayError):
+    """Nothing was taken; a refund may be of `least` to `most` now, and costs `fee`."""
+
+    code = "refund_refused"
+    reason: str
+    least: Microcredits
+    most: Microcredits
+    fee: Microcredits
+
+    def __str__(self) -> str:
+        return f"No refund: {self.reason}; nothing was taken"
+
+
+@dataclass(eq=False)
+class RefundsExhaustedError(GatewayError):
+    """More than may be paid out now: `limit` is `day` (all wallets') or `funds`."""
+
+    code = "refunds_exhausted"
+    limit: str
+    left: Microcredits
+    retry_after_ms: int
+
+    def __str__(self) -> str:
+        why = {
+            "day": "of what may be refunded on one day",
+            "funds": "of the money that refunds are paid from",
+        }[self.limit]
+        return f"Only {self.left.usd} USD are left {why}; nothing was taken, ask again later"
 
 
 @dataclass(eq=False)

@@ -93,7 +93,10 @@ def focus_csv(made: Statement, *, provider: str) -> str:
 
 
 def rows(made: Statement, *, provider: str) -> Iterator[Row]:
-    """One row for each purchase, session and correction, in the order of the log."""
+    """One row for each purchase, session and correction, and for each payout; in the log's order.
+
+    A payout has another for its fee, where there is one.
+    """
     usage = {u.position: u for u in made.usage}
     common = _common(made, provider)
     for line in made.lines:
@@ -103,6 +106,10 @@ def rows(made: Statement, *, provider: str) -> Iterator[Row]:
             yield common | _usage(usage[line.position])
         elif line.kind == "correction":
             yield common | _correction(line, made)
+        elif line.kind == "payout_paid":
+            yield common | _payout(line)
+            if line.facts["fee_microcredits"]:
+                yield common | _payout_fee(line)
 
 
 def _common(made: Statement, provider: str) -> Row:
@@ -119,13 +126,68 @@ def _common(made: Statement, provider: str) -> Row:
 
 
 def _purchase(line: Line) -> Row:
-    bought = line.moved.available
+    return _bought(line, line.moved.available) | {
+        "ChargeDescription": f"Credits bought over {line.facts['rail']}",
+        "ResourceId": line.facts["payment_id"],
+        "ResourceType": "Credit Purchase",
+        "x_PaymentNetwork": line.facts["network"],
+    }
+
+
+def _payout(line: Line) -> Row:
+    """A purchase the other way round: credits back for the money that went out."""
+    paid = line.facts["paid_microcredits"]
+    assert isinstance(paid, int)  # noqa: S101 (the event's own field)
+    return _bought(line, -paid) | {
+        "ChargeDescription": f"Credits paid back over {line.facts['rail']}",
+        "ResourceId": line.facts["payout_id"],
+        "ResourceType": "Credit Payout",
+    }
+
+
+def _payout_fee(line: Line) -> Row:
+    """What a payout cost, paid for with credits as any usage."""
+    fee = line.facts["fee_microcredits"]
+    assert isinstance(fee, int)  # noqa: S101 (the event's own field)
+    cost, one = _number(_dollars(fee)), _number(Decimal(1))
+    return {
+        "BilledCost": _number(Decimal(0)),
+        "ChargeCategory": "Usage",
+        "ChargeDescription": "Fee of a payout",
+        "ChargeFrequency": "Usage-Based",
+        **_charge_period(line.at_ms, line.at_ms),
+        "ConsumedQuantity": one,
+        "ConsumedUnit": "Payouts",
+        "ContractedCost": cost,
+        "ContractedUnitPrice": cost,
+        "EffectiveCost": cost,
+        "ListCost": cost,
+        "ListUnitPrice": cost,
+        "PricingCategory": "Standard",
+        "PricingCurrency": "Microcredits",
+        "PricingCurrencyContractedUnitPrice": fee,
+        "PricingCurrencyEffectiveCost": fee,
+        "PricingCurrencyListUnitPrice": fee,
+        "PricingQuantity": one,
+        "PricingUnit": "Payouts",
+        "ResourceId": line.facts["payout_id"],
+        "ResourceType": "Credit Payout",
+        **_service(_CREDITS),
+        "SkuId": "payout-fee",
+        "SkuMeter": "Payouts",
+        "SkuPriceId": "payout-fee-usd",
+        "x_LogPosition": line.position,
+        "x_PaymentRail": line.facts["rail"],
+        "x_PaymentReference": line.facts["reference"],
+    }
+
+
+def _bought(line: Line, bought: int) -> Row:
     cost, price = _number(_dollars(bought)), _number(_MICROCREDIT_USD)
     start_ms = line.at_ms - line.at_ms % HOUR_MS
     return {
         "BilledCost": cost,
         "ChargeCategory": "Purchase",
-        "ChargeDescription": f"Credits bought over {line.facts['rail']}",
         "ChargeFrequency": "One-Time",
         "ChargePeriodStart": _time(start_ms),
         "ChargePeriodEnd": _time(start_ms + HOUR_MS),
@@ -142,14 +204,11 @@ def _purchase(line: Line) -> Row:
         "PricingCurrencyListUnitPrice": price,
         "PricingQuantity": bought,
         "PricingUnit": "Microcredits",
-        "ResourceId": line.facts["payment_id"],
-        "ResourceType": "Credit Purchase",
         **_service(_CREDITS),
         "SkuId": "credits",
         "SkuMeter": "Credits",
         "SkuPriceId": "credits-usd",
         "x_LogPosition": line.position,
-        "x_PaymentNetwork": line.facts["network"],
         "x_PaymentRail": line.facts["rail"],
         "x_PaymentReference": line.facts["reference"],
     }

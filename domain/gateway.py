@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from domain.money import Microcredits
+from domain.money import NOTHING, Microcredits
 from domain.ports.books import Books
 from domain.ports.clock import Clock
 from domain.ports.keys import SessionKeys
 from domain.ports.log import TransparencyLog
-from domain.ports.payments import PaymentRail
+from domain.ports.payments import PaymentRail, PayoutRail
 from domain.ports.private import PrivateDetails
 from domain.ports.room_events import NoRoomLog, NoRoomReader, RoomLog, RoomReader
 from domain.ports.rooms import Rooms
@@ -22,6 +22,23 @@ from domain.switchboard import Switchboard
 from domain.turnstile import Turnstile
 
 PURCHASE_MIN = Microcredits(100_000)
+REFUND_MIN = Microcredits(1_000_000)
+REFUND_MAX = Microcredits(100_000_000)
+REFUND_DAY_MAX = Microcredits(1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundTerms:
+    """What a wallet may ask to be paid back to its chain, and what that costs (B16).
+
+    `most` is of one refund, `day_max` of all wallets' on a day of UTC; all three with the fee.
+    """
+
+    enabled: bool = False
+    least: Microcredits = REFUND_MIN
+    fee: Microcredits = NOTHING
+    most: Microcredits = REFUND_MAX
+    day_max: Microcredits = REFUND_DAY_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +53,7 @@ class Terms:
     heartbeat_ms: int = 10_000
     duration_max_ms: int = 24 * 60 * 60_000
     characters_max: int = 10_000_000
+    refunds: RefundTerms = field(default_factory=RefundTerms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +73,7 @@ class Gateway:
     price_book: PriceBook
     terms: Terms
     new_id: Callable[[], UUID]
+    payouts: tuple[PayoutRail, ...] = ()
     turnstile: Turnstile = field(default_factory=Turnstile)
     room_log: RoomLog = field(default_factory=NoRoomLog)
     room_reader: RoomReader = field(default_factory=NoRoomReader)

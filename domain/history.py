@@ -18,6 +18,7 @@ from domain.plain_bill import (
     opened_at,
     plain_rate,
 )
+from domain.postings import PAYOUTS_PENDING
 from domain.price_list import PublishedPriceBook
 from domain.pricing import PriceBook
 from domain.ranges import Spine, root_of
@@ -89,6 +90,7 @@ class History:
             )
         self._check_aggregates(facts)
         wallets = self._joined_wallets(facts)
+        self._check_pending(facts)
         books = self._joined_books(facts)
         sessions, settled = self._joined_sessions(facts, books, read)
         rates = dict(facts.rates)
@@ -175,6 +177,16 @@ class History:
                     )
             joined[account] = (available + moved.available, reserved + moved.reserved)
         return joined
+
+    def _check_pending(self, facts: SegmentFacts) -> None:
+        lowest = self.rows[PAYOUTS_PENDING] + facts.pending.available_min
+        if lowest < 0:
+            raise BrokenHistoryError(
+                facts.first + facts.events - 1,
+                "books",
+                expected="nothing paid out that was not taken",
+                found=f"{PAYOUTS_PENDING} {lowest}",
+            )
 
     def _joined_books(self, facts: SegmentFacts) -> Books:
         if not facts.books:

@@ -35,6 +35,9 @@ WANTED: Mapping[bytes, tuple[str, ...]] = {
     b"account.credits_corrected": ("added", "corrects_position", "postings", "removed"),
     b"account.credits_purchased": ("amount", "postings", "rail"),
     b"account.credits_reserved": ("amount", "postings", "session_id"),
+    b"account.credits_withdrawn": ("amount", "postings"),
+    b"account.payout_paid": ("fee", "paid", "postings", "rail"),
+    b"account.payout_returned": ("amount", "postings"),
     b"account.reservation_settled": ("charged", "postings", "refunded", "service", "session_id"),
     b"price_book.published": ("content", "content_hash", "version_name"),
     b"session.opened": (

@@ -19,6 +19,7 @@ from domain.bundle import Bundle
 from domain.errors import NotFoundError
 from domain.mapper import DERIVED_FIELDS, EventMapper, UnknownEventError
 from domain.payment import Payment
+from domain.payout import Payout, PayoutDay
 from domain.price_list import PublishedPriceBook
 from domain.record import Record
 from domain.session import Session
@@ -34,7 +35,17 @@ __all__ = [
     "project",
 ]
 
-AGGREGATES = (Account, ApiKey, Bundle, KeyRing, Payment, PublishedPriceBook, Session)
+AGGREGATES = (
+    Account,
+    ApiKey,
+    Bundle,
+    KeyRing,
+    Payment,
+    Payout,
+    PayoutDay,
+    PublishedPriceBook,
+    Session,
+)
 _A = TypeVar("_A", bound=LedgerAggregate)
 
 
@@ -151,6 +162,9 @@ class Work:
 
     def payment(self, payment_id: UUID) -> Payment:
         return self._need(Payment, payment_id)
+
+    def payout(self, payout_id: UUID) -> Payout:
+        return self._need(Payout, payout_id)
 
     def api_key(self, key_id: UUID) -> ApiKey:
         return self._need(ApiKey, key_id)

@@ -2,7 +2,7 @@
 
 Chart of accounts (specs/ledger.md, section 8): `world:<rail>` money outside; `wallet:<account
 id>:available` and `:reserved` credits inside; `revenue:<service>` what was earned; `adjustments`
-what was put right by hand.
+what was put right by hand; `payouts:pending` credits on their way back to a chain.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from uuid import UUID
 from domain.record import Record, canonical, id_text
 
 ADJUSTMENTS = "adjustments"
+PAYOUTS_PENDING = "payouts:pending"
+PAYOUT_FEE = "revenue:payout_fee"
 _FOUND_MAX = 300
 
 
@@ -115,6 +117,34 @@ def correct_postings(account_id: UUID, *, added: int, removed: int) -> Postings:
     return Postings((Posting(ADJUSTMENTS, -amount), Posting(available, amount)))
 
 
+def withdraw_postings(account_id: UUID, *, amount: int) -> Postings:
+    """Credit left the wallet, for its chain."""
+    if not amount:
+        return NONE
+    available, _ = _wallet_accounts(account_id.int)
+    return Postings((Posting(available, -amount), Posting(PAYOUTS_PENDING, amount)))
+
+
+def payout_postings(*, rail: str, paid: int, fee: int) -> Postings:
+    """Money went out, less what we keep for it."""
+    moved = []
+    if paid + fee:
+        moved.append(Posting(PAYOUTS_PENDING, -paid - fee))
+    if paid:
+        moved.append(Posting(f"world:{rail}", paid))
+    if fee:
+        moved.append(Posting(PAYOUT_FEE, fee))
+    return Postings(moved)
+
+
+def return_postings(account_id: UUID, *, amount: int) -> Postings:
+    """Credit that was to go out is the wallet's again."""
+    if not amount:
+        return NONE
+    available, _ = _wallet_accounts(account_id.int)
+    return Postings((Posting(PAYOUTS_PENDING, -amount), Posting(available, amount)))
+
+
 NONE = Postings()
 _FOLLOWING: Mapping[str, Callable[[UUID, Mapping[str, Any]], Postings]] = {
     "account.credits_corrected": lambda account_id, state: correct_postings(
@@ -126,6 +156,15 @@ _FOLLOWING: Mapping[str, Callable[[UUID, Mapping[str, Any]], Postings]] = {
     "account.credits_reserved": lambda account_id, state: reserve_postings(
         account_id, amount=state["amount"]
     ),
+    "account.credits_withdrawn": lambda account_id, state: withdraw_postings(
+        account_id, amount=state["amount"]
+    ),
+    "account.payout_paid": lambda _, state: payout_postings(
+        rail=state["rail"], paid=state["paid"], fee=state["fee"]
+    ),
+    "account.payout_returned": lambda account_id, state: return_postings(
+        account_id, amount=state["amount"]
+    ),
     "account.reservation_settled": lambda account_id, state: settle_postings(
         account_id,
         service=state["service"],
@@ -134,6 +173,15 @@ _FOLLOWING: Mapping[str, Callable[[UUID, Mapping[str, Any]], Postings]] = {
     ),
 }
 MONEY_TOPICS = frozenset(_FOLLOWING)
+# Their version 1 was written before events said their postings.
+_ONCE_SILENT = frozenset(
+    {
+        "account.credits_corrected",
+        "account.credits_purchased",
+        "account.credits_reserved",
+        "account.reservation_settled",
+    }
+)
 
 
 def following(topic: str, account_id: UUID, state: Mapping[str, Any]) -> Postings:
@@ -145,13 +193,13 @@ def following(topic: str, account_id: UUID, state: Mapping[str, Any]) -> Posting
 def postings(record: Record) -> Postings:
     """The movements of one event; `PostingsError` where they do not follow from its amounts.
 
-    Events of class version 1 do not say them; theirs are those that follow.
+    The oldest kinds do not say them in class version 1; theirs are those that follow.
     """
     if record.topic not in MONEY_TOPICS:
         return NONE
     state = record.fields
     expected = following(record.topic, record.originator_id, state)
-    is_said = state.get("class_version", 1) != 1
+    is_said = record.topic not in _ONCE_SILENT or state.get("class_version", 1) != 1
     if not (_are(state.get("postings"), expected) if is_said else "postings" not in state):
         raise PostingsError(
             record.position,
@@ -175,7 +223,9 @@ def _are(said: object, expected: Postings) -> bool:
 
 @dataclass(slots=True)
 class TrialBalance:
-    """The sum of every account of the chart; their total is zero and no wallet is negative.
+    """The sum of every account of the chart; their total is zero, and no wallet is negative.
+
+    Nor is what is on its way out of wallets.
 
     `position` is that of the last event folded in, `events` how many were.
     """
@@ -197,7 +247,7 @@ class TrialBalance:
         return Postings(
             posting
             for posting in moved
-            if posting.account.startswith("wallet:") and self.balances[posting.account] < 0
+            if _is_of_wallets(posting.account) and self.balances[posting.account] < 0
         )
 
     def post_all(self, records: Iterable[Record]) -> TrialBalance:
@@ -236,6 +286,11 @@ def balance_at(
         if at_ms is None or record.fields["at_ms"] <= at_ms:
             books.post(record)
     return books
+
+
+def _is_of_wallets(account: str) -> bool:
+    """Whether it holds credit that was some wallet's, so that there is none to hold below zero."""
+    return account.startswith("wallet:") or account == PAYOUTS_PENDING
 
 
 def kind_of(account: str) -> str:

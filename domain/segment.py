@@ -23,7 +23,7 @@ from domain.plain_bill import (
     opened_at,
     plain_rate,
 )
-from domain.postings import ADJUSTMENTS
+from domain.postings import ADJUSTMENTS, PAYOUT_FEE, PAYOUTS_PENDING
 from domain.ranges import levels_over, peaks_of
 
 _TOPIC_AT = len(TOPIC_MARK)
@@ -66,7 +66,8 @@ class SegmentFacts:
     """All that joining needs. `broken` is (position, kind, expected, found) of the first break.
 
     `aggregates` has (first version, last version, aggregate) by id; `rates` the first position
-    that each rate was used at; `sessions` the events of sessions that are not whole in here.
+    that each rate was used at; `sessions` the events of sessions that are not whole in here;
+    `pending` (its first account alone) what was taken for payouts.
     """
 
     first: int
@@ -77,6 +78,7 @@ class SegmentFacts:
     aggregates: dict[bytes, tuple[int, int, str]] = field(default_factory=dict)
     wallets: dict[bytes, Wallet] = field(default_factory=dict)
     rows: Counter[str] = field(default_factory=Counter)
+    pending: Wallet = field(default_factory=Wallet)
     books: list[tuple[int, Values]] = field(default_factory=list)
     rates: dict[Rate, int] = field(default_factory=dict)
     sessions: dict[bytes, list[SessionEvent]] = field(default_factory=dict)
@@ -269,6 +271,46 @@ def _settlement(originator: bytes, service: bytes, charged: int, refunded: int) 
     return b"[%b]" % b",".join(legs)
 
 
+def _withdrawn(facts: SegmentFacts, _: int, originator: bytes, values: Sequence[bytes]) -> None:
+    spelled, said = values
+    if said:
+        pair = (originator, spelled, spelled)
+        _check_postings(said, b'["wallet:%b:available",-%b],["payouts:pending",%b]', pair, spelled)
+    _pend(facts, originator, int(spelled))
+
+
+def _returned(facts: SegmentFacts, _: int, originator: bytes, values: Sequence[bytes]) -> None:
+    spelled, said = values
+    if said:
+        pair = (spelled, originator, spelled)
+        _check_postings(said, b'["payouts:pending",-%b],["wallet:%b:available",%b]', pair, spelled)
+    _pend(facts, originator, -int(spelled))
+
+
+def _pend(facts: SegmentFacts, originator: bytes, amount: int) -> None:
+    """Credit goes from the wallet to what is being paid out; back where it is negative."""
+    facts.wallet(originator).move(-amount, 0)
+    facts.pending.move(amount, 0)
+    if amount:
+        facts.rows[PAYOUTS_PENDING] += amount
+
+
+def _paid_out(facts: SegmentFacts, _: int, __: bytes, values: Sequence[bytes]) -> None:
+    fee, paid, said, rail = int(values[0]), int(values[1]), values[2], values[3]
+    moved = (
+        (PAYOUTS_PENDING.encode(), -paid - fee),
+        (b"world:" + rail, paid),
+        (PAYOUT_FEE.encode(), fee),
+    )
+    legs = [(account, amount) for account, amount in moved if amount]
+    expected = b"[%b]" % b",".join(b'["%b",%d]' % leg for leg in legs)
+    if said and said != expected:
+        raise _wrong_postings(expected, said)
+    facts.pending.move(-paid - fee, 0)
+    for account, amount in legs:
+        facts.rows[account.decode()] += amount
+
+
 def _check_postings(
     said: bytes, form: bytes, values: tuple[bytes | int, ...], amount: bytes
 ) -> None:
@@ -320,6 +362,9 @@ def _of_session(topic: bytes) -> Fold:
 _FOLDS: dict[bytes, Fold] = {
     b"account.credits_corrected": _corrected,
     b"account.credits_purchased": _purchased,
+    b"account.credits_withdrawn": _withdrawn,
+    b"account.payout_paid": _paid_out,
+    b"account.payout_returned": _returned,
     RESERVED: _reserved,
     SETTLED: _settled,
     b"price_book.published": _published,

@@ -20,6 +20,9 @@ _PURCHASED = "account.credits_purchased"
 _RESERVED = "account.credits_reserved"
 _SETTLED = "account.reservation_settled"
 _CORRECTED = "account.credits_corrected"
+_WITHDRAWN = "account.credits_withdrawn"
+_PAID_OUT = "account.payout_paid"
+_RETURNED = "account.payout_returned"
 
 
 class StatementError(ValueError):
@@ -47,7 +50,8 @@ class Balance:
 class Line:
     """One movement: `moved` is what it changed, `after` what the wallet had then.
 
-    `kind` is `purchase`, `reserve`, `charge`, `refund` or `correction`; `facts` are its own.
+    `kind` is `purchase`, `reserve`, `charge`, `refund`, `correction`, `payout`, `payout_returned`;
+    or `payout_paid`, which moves nothing, since it was taken before. `facts` are its own.
     """
 
     position: int
@@ -189,6 +193,9 @@ def _lines(record: Record, before: Balance, known: _Related) -> list[Line]:
     elif record.topic == _CORRECTED:
         names = ("correction_id", "corrects_position", "who", "why")
         parts = [("correction", moved, {name: fields[name] for name in names})]
+    elif record.topic in _PAYOUTS:
+        kind, said_as = _PAYOUTS[record.topic]
+        parts = [(kind, moved, {said: fields[name] for said, name in said_as.items()})]
     else:
         return []
     lines = []
@@ -205,6 +212,23 @@ def _lines(record: Record, before: Balance, known: _Related) -> list[Line]:
             )
         )
     return lines
+
+
+# The line's kind, and its facts by the fields they are.
+_PAYOUTS = {
+    _WITHDRAWN: ("payout", {"payout_id": "payout_id", "rail": "rail"}),
+    _PAID_OUT: (
+        "payout_paid",
+        {
+            "payout_id": "payout_id",
+            "rail": "rail",
+            "reference": "reference",
+            "paid_microcredits": "paid",
+            "fee_microcredits": "fee",
+        },
+    ),
+    _RETURNED: ("payout_returned", {"payout_id": "payout_id", "rail": "rail"}),
+}
 
 
 class _Related:
@@ -302,7 +326,7 @@ def _expect(where: str, expected: object, found: object) -> None:
 
 
 def totals(made: Statement) -> dict[str, int]:
-    """What was bought, put right, set aside, charged and given back, in µcr."""
+    """What was bought, put right, set aside, charged, given back and paid out, in µcr."""
 
     def of(kind: str, attribute: str) -> int:
         return sum(getattr(line.moved, attribute) for line in made.lines if line.kind == kind)
@@ -313,6 +337,7 @@ def totals(made: Statement) -> dict[str, int]:
         "reserved_microcredits": of("reserve", "reserved"),
         "charged_microcredits": -of("charge", "reserved"),
         "refunded_microcredits": of("refund", "available"),
+        "paid_out_microcredits": -of("payout", "available") - of("payout_returned", "available"),
     }
 
 

@@ -19,11 +19,13 @@ from projections.rows import (
     CLAIM_PAYMENTS,
     END_RESERVATIONS,
     FINISH_PAYMENTS,
+    FINISH_PAYOUTS,
     LIST_TRANSACTIONS,
     MARK_HOURS,
     MOVE_POSITION,
     OPEN_SESSIONS,
     PUT_BALANCES,
+    REQUEST_PAYOUTS,
     Write,
 )
 
@@ -71,7 +73,8 @@ class Batch:
         self._told = [record for record in records if record.topic in _FOLDS]
         self._fields = _fields(self._told)
         self._ids = [id_text(record.originator_id) for record in self._told]
-        touched: dict[str, set[str]] = {"account": set(), "session": set(), "payment": set()}
+        kinds = ("account", "session", "payment", "payout")
+        touched: dict[str, set[str]] = {kind: set() for kind in kinds}
         opened: set[str] = set()
         for record, own_id in zip(self._told, self._ids, strict=True):
             kind, _, what = record.topic.partition(".")
@@ -130,6 +133,8 @@ class _Rows:
     chart: dict[str, int] = field(default_factory=dict)
     claimed: dict[str, None] = field(default_factory=dict)
     finished: list[tuple[str]] = field(default_factory=list)
+    requested: dict[str, None] = field(default_factory=dict)
+    paid_out: list[tuple[str]] = field(default_factory=list)
 
     def writes(self) -> Iterator[Write]:
         fresh = {session.id for session in self.opened}
@@ -145,6 +150,8 @@ class _Rows:
             (ADD_TO_CHART, list(self.chart.items())),
             (CLAIM_PAYMENTS, [(key,) for key in self.claimed]),
             (FINISH_PAYMENTS, self.finished),
+            (REQUEST_PAYOUTS, [(key,) for key in self.requested]),
+            (FINISH_PAYOUTS, self.paid_out),
         ):
             if rows:
                 yield Write(statement, rows)
@@ -172,7 +179,7 @@ class _Rows:
             elif account == reserved:
                 balance[1] += amount
             else:
-                self.chart[account] = self.chart.get(account, 0) + amount
+                self.post(account, amount)
         balance[2] = record.position
         self.transactions.append(
             (
@@ -187,6 +194,10 @@ class _Rows:
                 fields["at_ms"],
             )
         )
+
+    def post(self, account: str, amount: int) -> None:
+        """Move an account of the chart that is no wallet's."""
+        self.chart[account] = self.chart.get(account, 0) + amount
 
 
 _ROW = attrgetter(*OPEN_SESSIONS.columns)
@@ -249,6 +260,35 @@ def _corrected(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None
         service=None,
         description=f"correction of entry {fields['corrects_position']}: {fields['why']}",
     )
+
+
+def _withdrawn(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None:
+    rows.move(
+        record,
+        own_id,
+        fields,
+        kind="payout",
+        reference_id=fields["payout_id"],
+        service=None,
+        description=f"to be refunded on {fields['rail']}",
+    )
+
+
+def _returned(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None:
+    rows.move(
+        record,
+        own_id,
+        fields,
+        kind="payout_returned",
+        reference_id=fields["payout_id"],
+        service=None,
+        description=f"could not be refunded on {fields['rail']}",
+    )
+
+
+def _paid_out(rows: _Rows, record: Record, _: str, fields: Fields) -> None:
+    for account, amount in following(record.topic, record.originator_id, fields):
+        rows.post(account, amount)
 
 
 def _opened(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None:
@@ -325,12 +365,26 @@ def _finished(rows: _Rows, _: Record, own_id: str, fields: Fields) -> None:
         rows.finished.append((own_id,))
 
 
+def _requested(rows: _Rows, _: Record, own_id: str, __: Fields) -> None:
+    rows.requested[own_id] = None
+
+
+def _over(rows: _Rows, _: Record, own_id: str, __: Fields) -> None:
+    if own_id in rows.requested:
+        del rows.requested[own_id]
+    else:
+        rows.paid_out.append((own_id,))
+
+
 Fold = Callable[[_Rows, Record, str, Fields], None]
 _FOLDS: dict[str, Fold] = {
     "account.credits_purchased": _purchased,
     "account.credits_reserved": _reserved,
     "account.reservation_settled": _settled,
     "account.credits_corrected": _corrected,
+    "account.credits_withdrawn": _withdrawn,
+    "account.payout_paid": _paid_out,
+    "account.payout_returned": _returned,
     "session.opened": _opened,
     "session.clock_resumed": _of_session(_resumed),
     "session.clock_paused": _of_session(_paused),
@@ -340,4 +394,7 @@ _FOLDS: dict[str, Fold] = {
     "payment.claimed": _claimed,
     "payment.credited": _finished,
     "payment.rejected": _finished,
+    "payout.requested": _requested,
+    "payout.paid": _over,
+    "payout.failed": _over,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 # Tables of another shape are made anew, and filled from the log.
-SHAPE = 3
+SHAPE = 4
 COLUMNS: dict[str, dict[str, str]] = {
     "position": {"one": "BIGINT PRIMARY KEY", "position": "BIGINT NOT NULL"},
     "transactions": {
@@ -61,6 +61,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "chart": {"account": "TEXT PRIMARY KEY", "amount": "BIGINT NOT NULL"},
     "hours": {"hour": "BIGINT PRIMARY KEY", "position": "BIGINT NOT NULL"},
     "payments": {"id": "TEXT PRIMARY KEY"},
+    "payouts": {"id": "TEXT PRIMARY KEY"},
 }
 TABLES = tuple(COLUMNS)
 _INDEXES = (
@@ -152,3 +153,5 @@ ADD_TO_CHART = _insert(
 MARK_HOURS = _insert("hours")
 CLAIM_PAYMENTS = _insert("payments")
 FINISH_PAYMENTS = Statement(verb="delete", table="payments", columns=("id",))
+REQUEST_PAYOUTS = _insert("payouts")
+FINISH_PAYOUTS = Statement(verb="delete", table="payouts", columns=("id",))

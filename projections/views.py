@@ -23,6 +23,7 @@ _SESSIONS = (
 _RUNNING = "SELECT id FROM sessions WHERE status = 'active' AND running = 1"
 _DUE = "SELECT id FROM sessions WHERE status = 'active' AND expires_at_ms <= ?"
 _UNFINISHED = "SELECT id FROM payments"
+_UNPAID = "SELECT id FROM payouts"
 _BALANCES = (
     "SELECT account_id, available, reserved, position FROM balances "
     "WHERE account_id = COALESCE(?, account_id) ORDER BY account_id LIMIT ? OFFSET ?"
@@ -81,6 +82,9 @@ class StoredViews:
 
     async def payments_unfinished(self) -> tuple[UUID, ...]:
         return await self._ids(_UNFINISHED)
+
+    async def payouts_unfinished(self) -> tuple[UUID, ...]:
+        return await self._ids(_UNPAID)
 
     async def balances(
         self, *, account_id: UUID | None, limit: int, offset: int

@@ -16,7 +16,7 @@ from aiohttp import web
 from adapters.bootstrap.books import folder_of, idle_books, open_books, sign_heads
 from adapters.bootstrap.listening import listening, url_of
 from adapters.bootstrap.log_parts import ask_witnesses, log_of_site, rotate_key
-from adapters.bootstrap.money import Money, Sandbox, open_money
+from adapters.bootstrap.money import Money, Sandbox, node_url, open_money
 from adapters.bootstrap.news import teller
 from adapters.bootstrap.parts import Books
 from adapters.bootstrap.problems import CannotStartError
@@ -30,9 +30,11 @@ from adapters.fleet.passes import Passes
 from adapters.http.app import application
 from adapters.http.gate import Gate
 from adapters.http.origin import Origins
+from adapters.http.play_money import PlayMoney
 from adapters.http.server import Runner
 from adapters.http.site import Part, SiteInfo
 from adapters.keys import Ed25519SessionKeys, KeyFileError, load_or_create_seed
+from adapters.operator_inbox import Inbox
 from adapters.sandbox.faults import Faults
 from adapters.sfu.receiver import Receiver
 from adapters.speech.websocket import Streams
@@ -48,6 +50,7 @@ from domain.switchboard import Switchboard
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.purchase_credits import Purchases
 from domain.use_cases.reconcile import reconcile, recover_clocks
+from domain.use_cases.refund_credits import Refunds
 from engines.models.problems import ModelProblemError as WeightsError
 from engines.models.store import Choice as FetchChoice
 from engines.models.store import Progress as FetchProgress
@@ -56,10 +59,12 @@ __all__ = [
     "STARTING_PROBLEMS",
     "FetchChoice",
     "FetchProgress",
+    "Sandbox",
     "Site",
     "WeightsError",
     "idle_books",
     "model_store",
+    "node_url",
     "rotate_key",
     "site",
 ]
@@ -82,7 +87,6 @@ class Site:
     url: str
     gateway: Gateway
     log_key: str
-    pay_to: str
     sandbox: Sandbox | None
 
 
@@ -102,7 +106,7 @@ async def site(
         url = settings.http.public_url or url_of(settings.http, listener)
         stack.enter_context(folder_of(settings))
         clock = SystemClock()
-        money = open_money(settings, clock, faults or Faults(), stack)
+        money = await open_money(settings, clock, faults or Faults(), stack)
         switchboard = Switchboard()
         own = open_own_speech(settings, url, stack) if speech else None
         fleet = Fleet(passes=Passes(settings.fleet.secret), own=own.servers if own else None)
@@ -124,7 +128,8 @@ async def site(
             log=books.log,
             clock=clock,
             keys=keys,
-            rails=(money.rail,),
+            rails=money.rails,
+            payouts=money.payouts,
             rooms=rooms.rooms,
             servers=fleet,
             switchboard=switchboard,
@@ -143,7 +148,6 @@ async def site(
             url=url,
             gateway=gateway,
             log_key=books.keys.key.text,
-            pay_to=money.pay_to,
             sandbox=money.sandbox,
         )
 
@@ -154,6 +158,7 @@ def _terms(settings: Settings) -> Terms:
         pause_allowance_ms=terms.pause_allowance_ms,
         units_max=terms.units_max,
         api_rate_max=terms.api_rate_max,
+        refunds=settings.refunds,
     )
 
 
@@ -170,7 +175,7 @@ async def _listen(
     receiver: Receiver | None,
 ) -> None:
     """Open the doors; on the way out close them first, then the lines, then let money settle."""
-    purchases = Purchases(gateway)
+    purchases, refunds = Purchases(gateway), Refunds(gateway)
     streams = Streams(booth) if booth else None
     app = application(
         gateway,
@@ -181,9 +186,11 @@ async def _listen(
             sandbox=settings.sandbox,
             log_signer=books.keys.key.text,
             log=log_of_site(books.keys, settings.log.witnesses),
-            networks={money.rail.name: (money.network,)},
+            offer_keys=(money.offer_key,),
         ),
-        health=lambda: _health(gateway),
+        health=lambda: _health(gateway, money),
+        refunds=refunds,
+        play_money=_play_money(money, url),
         stream=streams.handle if streams else None,
         fleet=fleet if settings.fleet.secret else None,
         webhook=receiver.receive if receiver else None,
@@ -195,9 +202,10 @@ async def _listen(
             rate_max=settings.http.ip_rate_max,
         ),
     )
-    stack.push_async_callback(_drained, purchases)
+    stack.push_async_callback(_drained, purchases, refunds)
     tasks = [
         asyncio.create_task(_sweep(gateway, books)),
+        asyncio.create_task(Inbox(settings.storage.data).attend(gateway, is_owner=books.is_owner)),
         asyncio.create_task(sign_heads(books)),
         asyncio.create_task(ask_witnesses(settings.log.witnesses, books.merkle)),
     ]
@@ -217,7 +225,13 @@ def _nothing(_work: Work) -> None:
     """A command that only wants an answer."""
 
 
-async def _health(gateway: Gateway) -> Sequence[Part]:
+def _play_money(money: Money, url: str) -> PlayMoney | None:
+    if money.sandbox is None:
+        return None
+    return PlayMoney(money.sandbox.networks, money.sandbox.faults, public_url=url)
+
+
+async def _health(gateway: Gateway, money: Money) -> Sequence[Part]:
     try:
         await gateway.books.run(_nothing)
         ledger = ""
@@ -226,6 +240,7 @@ async def _health(gateway: Gateway) -> Sequence[Part]:
     return (
         Part(name="ledger", problem=ledger, vital=True),
         *[Part(name=s, problem=_speech_problem(gateway, s)) for s in ("stt", "tts")],
+        *await money.parts(),
     )
 
 
@@ -251,11 +266,11 @@ async def _sweep(gateway: Gateway, books: Books) -> None:
         await gateway.clock.sleep_until(gateway.clock.now_ms() + SWEEP_MS)
 
 
-async def _drained(purchases: Purchases) -> None:
+async def _drained(purchases: Purchases, refunds: Refunds) -> None:
     """Let payments under way arrive; one that takes longer is finished at the next start."""
     with suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
-            await purchases.drain()
+            await asyncio.gather(purchases.drain(), refunds.drain())
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

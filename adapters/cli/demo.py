@@ -97,12 +97,12 @@ class _Story:
 
     async def _pay(self, place: Site, customer: Customer) -> None:
         assert place.sandbox is not None, "the demo runs in the sandbox"  # noqa: S101 (set by run)
-        chain = place.sandbox.chain
-        chain.mint(customer.address, 1_000_000)
+        base = place.sandbox.network("base")
+        await base.fund(customer.address, 1_000_000)
         started = time.monotonic()
-        before = chain.balance(customer.address), chain.balance(place.pay_to)
+        before = await base.balance(customer.address), await base.balance(base.pay_to)
         bought = await self._wait(2, "paying by x402", lambda: customer.buy(PRICE_USD))
-        after = chain.balance(customer.address), chain.balance(place.pay_to)
+        after = await base.balance(customer.address), await base.balance(base.pay_to)
         self._say(
             2,
             started,

@@ -7,12 +7,11 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 
-from adapters.bootstrap import Site, site
+from adapters.bootstrap import Sandbox, Site, node_url, site
 from adapters.cli.models import ensure_models
 from adapters.cli.stopping import Stopping, serve_until_stopped
 from adapters.config import ConfigError, Settings
@@ -55,7 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="sandbox only: lose_answer=1, settle_delay_ms=5000, ... (see adapters/sandbox/faults)",
+        help="sandbox only: lose_answer=1, settle_delay_ms=5000, ... (`payphone sandbox fault`)",
     )
     parser.add_argument("--ready-file", type=Path, help="written as JSON once it listens")
 
@@ -99,29 +98,37 @@ async def _serve(
 def _faults(given: list[str]) -> Faults:
     """Read `name=number` pairs; anything else is a ConfigError."""
     faults = Faults()
-    known = [field.name for field in fields(faults)]
+    known = list(faults.shown())
     for text in given:
         name, _, value = text.partition("=")
         if name not in known or not value.isdecimal():
             raise ConfigError(
                 [f"--fault: expected one of {', '.join(known)} as name=1, got {text}"]
             )
-        kind = type(getattr(faults, name))
-        setattr(faults, name, kind(int(value)))
+        faults.turn(name, int(value))
     return faults
 
 
 def _announce(place: Site, ready_file: Path) -> None:
     ready: dict[str, object] = {"url": place.url, "pid": os.getpid()}
     if place.sandbox is not None:
-        ready["sandbox"] = {
-            "evm_private_key": place.sandbox.evm.secret_key,
-            "evm_address": place.sandbox.evm.address,
-            "solana_secret_key": place.sandbox.solana.secret_key,
-            "solana_address": place.sandbox.solana.address,
-            "solana_rpc_url": None,
-        }
+        ready["sandbox"] = _wallets(place, place.sandbox)
     write_ready(ready_file, ready)
+
+
+def _wallets(place: Site, sandbox: Sandbox) -> dict[str, object]:
+    """The funded wallets, each with its node; the one on Base pays on Tempo too."""
+    told: dict[str, object] = {
+        "evm_private_key": sandbox.evm.secret_key,
+        "evm_address": sandbox.evm.address,
+    }
+    for network in sandbox.networks:
+        if network.name != "base":
+            secret = "secret_key" if network.name == "solana" else "private_key"
+            told[f"{network.name}_{secret}"] = network.wallet.secret_key
+            told[f"{network.name}_address"] = network.wallet.address
+        told[f"{network.name}_rpc_url"] = node_url(place.url, network)
+    return told
 
 
 def write_ready(ready_file: Path, ready: dict[str, object]) -> None:
@@ -140,10 +147,14 @@ def _greet(place: Site) -> None:
     if place.sandbox is None:
         return
     console.print("\n[bold yellow]SANDBOX[/bold yellow]: play money; never send real funds here")
-    console.print(
-        f"  wallet   {place.sandbox.evm.address} (1,000 test USDC on Base)", soft_wrap=True
-    )
-    console.print(f"  key      {place.sandbox.evm.secret_key}", soft_wrap=True)
+    for network in place.sandbox.networks:
+        dollars = "USDT" if network.chain == "tron" else "USDC"
+        console.print(
+            f"  {network.name:8} {network.wallet.address} (play {dollars})", soft_wrap=True
+        )
+        console.print(f"    key    {network.wallet.secret_key}", soft_wrap=True)
+    for missing in sorted({"tempo", "tron"} - {n.name for n in place.sandbox.networks}):
+        console.print(f"  {missing:8} not here: it needs anvil on PATH (npm @foundry-rs/anvil)")
     console.print(
         _SNIPPETS.format(
             url=place.url, key=place.sandbox.evm.secret_key, address=place.sandbox.evm.address

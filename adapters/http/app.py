@@ -13,12 +13,16 @@ from adapters.http.bodies import BODY_BYTES_MAX
 from adapters.http.browsers import add_common_headers, preflights, request_id
 from adapters.http.contract import Contract
 from adapters.http.credits import Credits
+from adapters.http.did import DidDocument
+from adapters.http.direct import DirectSessions
 from adapters.http.doors import DOORS, Doors
 from adapters.http.errors import Handler, errors_as_json
 from adapters.http.gate import Gate
 from adapters.http.identity import Doorman
 from adapters.http.keys import Keys
 from adapters.http.log import LogRoutes
+from adapters.http.play_money import PlayMoney
+from adapters.http.refunds import RefundRoutes
 from adapters.http.sessions import Sessions
 from adapters.http.site import Health, Site, SiteInfo
 from adapters.http.statements import Statements
@@ -26,6 +30,7 @@ from adapters.http.verify_page import VerifyPage
 from adapters.log import bound
 from domain.gateway import Gateway
 from domain.use_cases.purchase_credits import Purchases
+from domain.use_cases.refund_credits import Refunds
 
 Stream = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,17 +47,19 @@ def application(
     gateway: Gateway,
     *,
     purchases: Purchases,
+    refunds: Refunds,
     site: SiteInfo,
     health: Health,
     stream: Stream | None = None,
     webhook: Stream | None = None,
     fleet: SpeechFleet | None = None,
     gate: Gate | None = None,
+    play_money: PlayMoney | None = None,
 ) -> web.Application:
     """The HTTP application; `stream` answers `/v1/stream` with a WebSocket.
 
-    `fleet` answers speech servers in processes of their own, `webhook` room servers; where there
-    are none, nobody does.
+    `fleet` answers speech servers in processes of their own, `webhook` room servers, `play_money`
+    for the sandbox's chains; where there are none, nobody does.
     Without a `gate` no proxy is trusted.
     """
     gate = gate or Gate(gateway.clock)
@@ -65,18 +72,25 @@ def application(
             preflights,
             gate.pass_in,
             doorman.know_keys,
+            *([play_money.lose_replies] if play_money else []),
         ),
         client_max_size=BODY_BYTES_MAX,
     )
     app[DOORS] = doors
     app.on_response_prepare.append(add_common_headers)
     _add_money(app, gateway, purchases, site, doorman)
+    RefundRoutes(gateway, doorman, refunds).add_to(app)
     _add_sessions(app, gateway, doorman)
     Keys(gateway, doorman).add_to(app)
-    _add_site(app, Site(gateway, site, health))
+    sights = Site(gateway, site, health)
+    _add_site(app, sights)
+    DirectSessions(gateway, purchases, public_url=site.public_url, health=sights.health).add_to(app)
     LogRoutes(gateway.log).add_to(app)
     VerifyPage().add_to(app)
     Contract().add_to(app)
+    DidDocument(site.public_url, site.offer_keys).add_to(app)
+    if play_money is not None:
+        play_money.add_to(app)
     if stream is not None:
         app.router.add_get("/v1/stream", stream)
     if fleet is not None:

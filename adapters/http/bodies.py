@@ -43,6 +43,10 @@ class Body:
     def __init__(self, fields: Mapping[str, object]) -> None:
         self._fields = fields
 
+    def has(self, name: str) -> bool:
+        """Whether the field is there and not null."""
+        return self._fields.get(name) is not None
+
     def text(self, name: str, *, length_max: int, default: str | None = None) -> str:
         """Text of 1 to `length_max` characters, or the default where it is absent."""
         value = self._fields.get(name)

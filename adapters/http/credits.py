@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from adapters.http.bodies import Body, malformed, read_body
 from adapters.http.errors import Handler, refusal_body, refused
 from adapters.http.identity import shown_wallet, wallet_of
 from domain.errors import (
+    MalformedError,
     NotFoundError,
     PaymentRefusedError,
     PaymentUncertainError,
@@ -73,23 +74,12 @@ class Credits:
     async def _buy(
         self, counter: Counter, headers: dict[str, str], purchase: Purchase
     ) -> web.Response:
-        rails = self._rails(counter, purchase.chain)
-        try:
-            for rail in rails:
-                proof = await rail.decode(headers, purchase)
-                if proof is not None:
-                    return await self._take(rail, proof, purchase)
-        except PaymentRefusedError as refusal:
-            return await ask(rails, purchase, refusal)
-        return await ask(rails, purchase, None)
-
-    async def _take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> web.Response:
-        try:
+        async def take(rail: PaymentRail, proof: Proof) -> web.Response:
             credited = await self._purchases.take(rail, proof, purchase)
-        except PaymentUncertainError as uncertain:
-            return not_confirmed(rail, proof, purchase, uncertain)
-        receipt = rail.receipt(outcome_of(credited), purchase)
-        return web.json_response(_credited(credited) | receipt.facts, headers=receipt.headers)
+            receipt = rail.receipt(outcome_of(credited), purchase)
+            return web.json_response(_credited(credited) | receipt.facts, headers=receipt.headers)
+
+        return await sell(self._rails(counter, purchase.chain), headers, purchase, take)
 
     def _purchase(self, counter: Counter, body: Body, content: bytes) -> Purchase:
         only = next(iter(counter.chains)) if len(counter.chains) == 1 else None
@@ -124,6 +114,48 @@ class Credits:
         return rails
 
 
+Take = Callable[[PaymentRail, Proof], Awaitable[web.Response]]
+
+
+async def sell(
+    rails: Sequence[PaymentRail], headers: dict[str, str], purchase: Purchase, take: Take
+) -> web.Response:
+    """Take the payment that a request came with, or ask for one.
+
+    A 503 says that it was sent and is not confirmed, never a 402 after money may have moved: that
+    would invite a second payment.
+    """
+    refusals: list[PaymentRefusedError] = []
+    broken: list[MalformedError] = []
+    for rail in rails:
+        try:
+            proof = await rail.decode(headers, purchase)
+        except PaymentRefusedError as refusal:
+            refusals.append(refusal)
+            continue
+        except MalformedError as unreadable:
+            broken.append(unreadable)
+            continue
+        if proof is not None:
+            return await _taken(rails, rail, proof, purchase, take)
+    # Of several rails most can only say that it was not for them.
+    refusals.sort(key=lambda refusal: "network" in refusal.reason)
+    if broken and (not refusals or "network" in refusals[0].reason):
+        raise broken[0]
+    return await _ask(rails, purchase, refusals[0] if refusals else None)
+
+
+async def _taken(
+    rails: Sequence[PaymentRail], rail: PaymentRail, proof: Proof, purchase: Purchase, take: Take
+) -> web.Response:
+    try:
+        return await take(rail, proof)
+    except PaymentRefusedError as refusal:
+        return await _ask(rails, purchase, refusal)
+    except PaymentUncertainError as uncertain:
+        return _not_confirmed(rail, proof, purchase, uncertain)
+
+
 def outcome_of(credited: Credited) -> Outcome:
     """What the receipt of a credited payment says."""
     return Outcome(
@@ -136,10 +168,10 @@ def outcome_of(credited: Credited) -> Outcome:
     )
 
 
-def not_confirmed(
+def _not_confirmed(
     rail: PaymentRail, proof: Proof, purchase: Purchase, uncertain: PaymentUncertainError
 ) -> web.Response:
-    """A 503 with a receipt that says so. Never a 402: that would invite a second payment."""
+    """The refusal, with a receipt that says so."""
     answer = refused(uncertain)
     outcome = Outcome(
         success=False,
@@ -152,38 +184,33 @@ def not_confirmed(
     return answer
 
 
-async def ask(
-    rails: tuple[PaymentRail, ...], purchase: Purchase, refusal: PaymentRefusedError | None
+async def _ask(
+    rails: Sequence[PaymentRail], purchase: Purchase, refusal: PaymentRefusedError | None
 ) -> web.Response:
     """A 402 with the terms of every rail that can be reached, and why a payment was refused."""
     text = str(refusal) if refusal is not None else _ASK
-    body: dict[str, object] = {}
-    headers: dict[str, str] = {"Content-Type": _JSON}
-    for challenge in reversed(await _challenges(rails, purchase, refusal)):
-        # The first rail's terms win where two speak of the same thing.
-        body.update(challenge.terms)
-        headers.update(challenge.headers)
+    challenge = await _challenge(rails, purchase, refusal)
+    body = dict(challenge.terms)
     if refusal is not None:
         body.update(refusal_body(refusal))
     else:
         body.update(error=text, code="payment_required")
     shown = json.dumps({**body, "message": text}).encode()
+    headers = {"Content-Type": _JSON, **challenge.headers}
     return web.Response(body=shown, status=402, headers=headers)
 
 
-async def _challenges(
-    rails: tuple[PaymentRail, ...], purchase: Purchase, refusal: PaymentRefusedError | None
-) -> list[Challenge]:
-    challenges = []
-    down = None
-    for rail in rails:
+async def _challenge(
+    rails: Sequence[PaymentRail], purchase: Purchase, refusal: PaymentRefusedError | None
+) -> Challenge:
+    """The terms of the first rail that can be reached, and of those after it."""
+    for place, rail in enumerate(rails, start=1):
         try:
-            challenges.append(await rail.challenge(purchase, refusal=refusal))
-        except RailDownError as unreachable:
-            down = unreachable
-    if not challenges and down is not None:
-        raise down
-    return challenges
+            return await rail.challenge(purchase, refusal=refusal, beside=rails[place:])
+        except RailDownError:
+            if place == len(rails):
+                raise
+    raise NotFoundError(what="Way to pay at this gateway")
 
 
 def _credited(credited: Credited) -> dict[str, object]:

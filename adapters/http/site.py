@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import web
 
+from adapters.http.did import offers_of_site
 from adapters.http.identity import CHAINS
 from domain.errors import NotFoundError
 from domain.gateway import Gateway
@@ -34,7 +35,7 @@ class LogInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteInfo:
-    """What this gateway says of itself. `networks` are the chains of each rail, by its name.
+    """What this gateway says of itself. `offer_keys` are the public keys of offers and receipts.
 
     `log_signer` is the verifier key of the log (`name+hint+key`); `public_url` has no slash at its
     end.
@@ -45,7 +46,7 @@ class SiteInfo:
     sandbox: bool
     log_signer: str
     log: LogInfo = LogInfo()
-    networks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    offer_keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +128,9 @@ class Site:
                 },
                 "price_book": {"sha256": book.hash, **json.loads(book.content)},
                 "rails": [
-                    {"name": rail.name, "networks": list(info.networks.get(rail.name, ()))}
-                    for rail in gateway.rails
+                    {"name": rail.name, "networks": list(rail.networks)} for rail in gateway.rails
                 ],
+                "offers": offers_of_site(info.public_url, info.offer_keys),
                 "wallet_signature": {
                     "message": "METHOD\nPATH\nTIMESTAMP",
                     "chains": list(CHAINS),

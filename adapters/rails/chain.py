@@ -48,13 +48,17 @@ class Voided:
     transaction: str
 
 
+class WrongChainError(ConnectionError):
+    """The node is of another chain than we are paid on."""
+
+
 class ChainReader(Protocol):
     """Reads what became of EIP-3009 authorizations.
 
     Shape:  `authorization_state`, then, where it is used, `find_settlement`.
     Units:  seconds of chain time; token base units.
     Errors: ConnectionError where the chain cannot be read.
-    Source: specs/payments/x402.md, section 6.
+    Source: specs/payments/x402.md, section 7.
     """
 
     async def authorization_state(
@@ -65,23 +69,60 @@ class ChainReader(Protocol):
         """What used the authorization up; None where no trace of that is found."""
         ...
 
+    async def balance(self, *, asset: str, holder: str) -> int:
+        """What an address holds, in token base units."""
+        ...
+
 
 class EvmChainReader:
-    """Reads through a node's JSON-RPC.
+    """Reads through a node's JSON-RPC; with a `chain_id` only where the node is of that chain.
 
     Logs are searched from the newest block backwards, `log_range_blocks` at a time because nodes
     limit the range, and at most `ranges_max` times.
     """
 
-    def __init__(self, rpc: Rpc, *, log_range_blocks: int = 1_000, ranges_max: int = 500) -> None:
+    def __init__(
+        self,
+        rpc: Rpc,
+        *,
+        chain_id: int | None = None,
+        log_range_blocks: int = 1_000,
+        ranges_max: int = 500,
+    ) -> None:
         self._rpc = rpc
+        self._chain_id = chain_id
         self._log_range_blocks = log_range_blocks
         self._ranges_max = ranges_max
+
+    async def check_chain(self) -> None:
+        """Ask once which chain it is; ConnectionError for another than `chain_id`.
+
+        On another chain every payment would look unused for ever, and be given up.
+        """
+        if self._chain_id is None:
+            return
+        found = _number(await self._rpc.call("eth_chainId", []))
+        if found != self._chain_id:
+            msg = f"the node is of chain {found}, and we are paid on chain {self._chain_id}"
+            raise WrongChainError(msg)
+        self._chain_id = None
+
+    async def head_time_s(self) -> int:
+        """When the newest block was mined (Unix seconds)."""
+        await self.check_chain()
+        return _number((await self._block("latest")).get("timestamp"))
+
+    async def balance(self, *, asset: str, holder: str) -> int:
+        """What an address holds, in token base units."""
+        await self.check_chain()
+        call: dict[str, object] = {"to": asset, "data": _BALANCE_SELECTOR + _word(holder)[2:]}
+        return _number(await self._rpc.call("eth_call", [call, "latest"]))
 
     async def authorization_state(
         self, *, asset: str, payer: str, nonce: str
     ) -> AuthorizationState:
         """State and time of one and the same block, so that a lagging node cannot mix them."""
+        await self.check_chain()
         head = await self._block("latest")
         call: dict[str, object] = {"to": asset, "data": _state_call(payer, nonce)}
         pinned = hex(_number(head.get("number")))
@@ -182,4 +223,5 @@ def _signature(text: str) -> str:
 _TRANSFER = _signature("Transfer(address,address,uint256)")
 _USED = _signature("AuthorizationUsed(address,bytes32)")
 _CANCELED = _signature("AuthorizationCanceled(address,bytes32)")
+_BALANCE_SELECTOR = _signature("balanceOf(address)")[:10]
 _STATE_SELECTOR = _signature("authorizationState(address,bytes32)")[:10]

@@ -16,6 +16,8 @@ from x402.schemas import (
 )
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
 
+_HEALTH_TIMEOUT_S = 3
+
 
 class Facilitator(Protocol):
     """Checks an x402 payment and submits it to the chain.
@@ -47,10 +49,22 @@ class HttpFacilitator(HTTPFacilitatorClient):
     """A facilitator by URL. It follows no redirect: a payment goes where it was meant to."""
 
     def __init__(self, url: str, *, timeout_ms: int) -> None:
+        # It may hold an access key, so it appears in no message.
+        self._health_url = url.rstrip("/") + "/supported"
         self._client = httpx.AsyncClient(timeout=timeout_ms / 1000, follow_redirects=False)
         super().__init__(
             FacilitatorConfig(url=url, timeout=timeout_ms / 1000, http_client=self._client)
         )
+
+    async def problem(self) -> str:
+        """Why it could take no payment now, as an operator can read it; "" where it could."""
+        try:
+            answer = await self._client.get(self._health_url, timeout=_HEALTH_TIMEOUT_S)
+        except httpx.HTTPError as error:
+            return f"the facilitator does not answer ({type(error).__name__})"
+        if answer.status_code != httpx.codes.OK:
+            return f"the facilitator answers /supported with {answer.status_code}"
+        return ""
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -8,6 +8,7 @@ from x402.schemas.v1 import PaymentPayloadV1
 
 from adapters.rails.eip3009 import Authorization
 from adapters.rails.networks import BaseNetwork
+from domain.money import Microcredits
 from domain.ports.payments import Purchase
 
 SCHEME = "exact"
@@ -30,11 +31,15 @@ class Terms:
 
     def of(self, purchase: Purchase) -> PaymentRequirements:
         """The same terms whenever they are asked for, so that nothing need be remembered."""
+        return self.owed(purchase.amount)
+
+    def owed(self, amount: Microcredits) -> PaymentRequirements:
+        """The terms of paying `amount` to our payee."""
         return PaymentRequirements(
             scheme=SCHEME,
             network=self._network.caip2,
             asset=self._network.usdc,
-            amount=str(purchase.amount.value),
+            amount=str(amount.value),
             pay_to=self._pay_to,
             max_timeout_seconds=TIMEOUT_S,
             extra={

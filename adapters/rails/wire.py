@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 
 from x402.http.utils import (
     encode_payment_required_header,
@@ -45,14 +46,20 @@ def _decode(name: str, value: str) -> PaymentPayload | PaymentPayloadV1:
     except (ValueError, RecursionError) as error:
         raise MalformedError(
             where=name.upper(),
-            expected="base64 of an x402 payment in JSON",
+            expected="base64 of an x402 payment in JSON, or no such header, to be told the terms",
             got=f"{len(value)} characters that are not ({type(error).__name__})",
         ) from error
 
 
-def challenge(terms: PaymentRequired, network: Named) -> Challenge:
-    """The 402 answer: version 2 in the header, version 1 in the body for older clients."""
-    legacy = [_legacy(accepted, network, terms.resource) for accepted in terms.accepts]
+def challenge(terms: PaymentRequired, networks: Sequence[Named]) -> Challenge:
+    """The 402 answer: version 2 in the header, version 1 in the body for older clients.
+
+    `networks` are those of `terms.accepts`, one for each.
+    """
+    legacy = [
+        _legacy(accepted, network, terms.resource)
+        for accepted, network in zip(terms.accepts, networks, strict=True)
+    ]
     return Challenge(
         headers={"PAYMENT-REQUIRED": encode_payment_required_header(terms)},
         terms={"x402Version": 1, "accepts": legacy},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from eth_utils.address import is_address, to_checksum_address
 from x402.mechanisms.evm.constants import (
@@ -15,7 +16,7 @@ from x402.mechanisms.evm.constants import (
     ERR_VALID_BEFORE_EXPIRED,
 )
 from x402.mechanisms.evm.exact import register_exact_evm_server
-from x402.schemas import PaymentPayload, ResourceInfo, SettleResponse
+from x402.schemas import PaymentPayload, SettleResponse
 from x402.schemas.v1 import PaymentPayloadV1
 from x402.server import x402ResourceServer
 
@@ -26,12 +27,14 @@ from adapters.rails.facilitator import Facilitator
 from adapters.rails.networks import BaseNetwork
 from adapters.rails.offers import OfferSigner
 from adapters.rails.terms import AHEAD_S_MAX, SCHEME, Terms, mismatch_signed, mismatch_v2
+from adapters.rails.x402_challenge import Asked, challenge
 from domain.errors import PaymentRefusedError, RailDownError
 from domain.ports.clock import Clock
 from domain.ports.payments import (
     Absent,
     Challenge,
     Outcome,
+    PaymentRail,
     Proof,
     Purchase,
     Receipt,
@@ -100,21 +103,24 @@ class X402Rail:
         return chain == "evm"
 
     async def challenge(
-        self, purchase: Purchase, *, refusal: PaymentRefusedError | None = None
+        self,
+        purchase: Purchase,
+        *,
+        refusal: PaymentRefusedError | None = None,
+        beside: Sequence[PaymentRail] = (),
     ) -> Challenge:
-        await self._start()
-        terms = await self._server.create_payment_required_response(
-            [self._terms.of(purchase)],
-            ResourceInfo(
-                url=purchase.resource_url,
-                description=purchase.description,
-                mime_type="application/json",
-            ),
-            str(refusal) if refusal is not None else wire.ASK,
+        return await challenge(
+            self,
+            purchase,
+            refusal=refusal,
+            beside=beside,
+            signer=self._signer,
+            now_ms=self._clock.now_ms(),
         )
-        if self._signer is not None:
-            terms.extensions = self._signer.offers(terms, now_ms=self._clock.now_ms())
-        return wire.challenge(terms, self._network)
+
+    async def asked(self, purchase: Purchase) -> Asked:
+        await self._start()
+        return Asked(self._terms.of(purchase), self._network)
 
     async def decode(self, headers: dict[str, str], purchase: Purchase) -> Proof | None:
         payment = wire.presented(headers)

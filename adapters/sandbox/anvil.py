@@ -69,6 +69,8 @@ class Anvil:
 
     def __init__(self, url: str, client: httpx.AsyncClient, state: Path | None) -> None:
         self.url = url
+        # Whether it began with nothing but what every such chain has.
+        self.fresh = True
         self._client = client
         self._state = state
         self._ids = count(1)
@@ -142,6 +144,7 @@ class Anvil:
         if self._state is not None and self._state.exists():
             kept = await asyncio.to_thread(self._state.read_text, encoding="ascii")
             await self.ask("anvil_loadState", [kept])
+            self.fresh = False
 
     async def _mined(self, transaction: str) -> None:
         for _ in range(_MINED_TRIES):

@@ -55,6 +55,7 @@ class SandboxFacilitator:
 
     async def settle(self, payload: Payload, requirements: Requirements) -> SettleResponse:
         self._refuse_while_down()
+        await self._faults.take_turn(self._clock)
         if self._faults.feign_success:
             return _feigned(payload)
         answer = await asyncio.to_thread(self._inner.settle, payload, requirements)

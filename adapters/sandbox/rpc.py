@@ -111,18 +111,23 @@ def node_app(node: SandboxNode) -> web.Application:
     """The node over HTTP: POST / with one JSON-RPC call or a list of them."""
 
     async def post(request: web.Request) -> web.Response:
-        try:
-            body = json.loads(await request.read())
-        except (ValueError, RecursionError):
-            return web.json_response(_failure(None, -32700, "parse error"))
-        if isinstance(body, list):
-            replies = [await asyncio.to_thread(_reply, node, call) for call in body]
-            return web.json_response(replies)
-        return web.json_response(await asyncio.to_thread(_reply, node, body))
+        return await answer_post(node, request)
 
     app = web.Application(client_max_size=_BODY_BYTES_MAX)
     app.router.add_post("/", post)
     return app
+
+
+async def answer_post(node: SandboxNode, request: web.Request) -> web.Response:
+    """One JSON-RPC call or a list of them, in the body of a request."""
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        return web.json_response(_failure(None, -32700, "parse error"))
+    if isinstance(body, list):
+        replies = [await asyncio.to_thread(_reply, node, call) for call in body]
+        return web.json_response(replies)
+    return web.json_response(await asyncio.to_thread(_reply, node, body))
 
 
 def _reply(node: SandboxNode, call: object) -> Envelope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,10 +39,22 @@ def fresh_solana_wallet() -> ThrowawayWallet:
 
 def sandbox_wallet(path: Path) -> ThrowawayWallet:
     """The EVM wallet of this sandbox, made on first use and kept in a file: it is play money."""
+    account = Account.from_key(_kept(path, fresh_evm_wallet))
+    return ThrowawayWallet(address=account.address, secret_key="0x" + bytes(account.key).hex())
+
+
+def sandbox_solana_wallet(path: Path) -> ThrowawayWallet:
+    """The Solana wallet of this sandbox, in the same way."""
+    secret = _kept(path, fresh_solana_wallet)
+    public = base58.b58decode(secret)[32:]
+    return ThrowawayWallet(address=base58.b58encode(public).decode("ascii"), secret_key=secret)
+
+
+def _kept(path: Path, make: Callable[[], ThrowawayWallet]) -> str:
+    """The secret key in this file, made where there is none."""
     if not path.exists():
         part = path.with_name(path.name + ".part")
-        part.write_text(fresh_evm_wallet().secret_key, encoding="ascii")
+        part.write_text(make().secret_key, encoding="ascii")
         part.chmod(0o600)
         part.replace(path)
-    account = Account.from_key(path.read_text(encoding="ascii").strip())
-    return ThrowawayWallet(address=account.address, secret_key="0x" + bytes(account.key).hex())
+    return path.read_text(encoding="ascii").strip()

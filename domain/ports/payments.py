@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -43,7 +44,8 @@ class Proof:
     chain: str
     payer: str
     amount: Microcredits
-    expires_at_ms: int
+    # No part of which payment it is: some chains' proofs say it only by when they were seen.
+    expires_at_ms: int = field(compare=False)
     payload: str
     paid: bool = False
 
@@ -145,11 +147,16 @@ class PaymentRail(Protocol):
         ...
 
     async def challenge(
-        self, purchase: Purchase, *, refusal: PaymentRefusedError | None = None
+        self,
+        purchase: Purchase,
+        *,
+        refusal: PaymentRefusedError | None = None,
+        beside: Sequence[PaymentRail] = (),
     ) -> Challenge:
         """The terms for this purchase, and why the payment it came with was refused.
 
-        Nothing is stored for it: whoever asks and does not pay costs us nothing.
+        The terms of rails of the same protocol stand `beside` ours. Nothing is stored for it:
+        whoever asks and does not pay costs us nothing.
         """
         ...
 

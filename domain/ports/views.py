@@ -11,8 +11,8 @@ from uuid import UUID
 class TransactionRow:
     """One change of what a wallet may spend. `amount` and `balance_after` are µcr.
 
-    `kind` is `purchase`, `reserve` (negative), `refund` or `adjustment`; the sum of all amounts is
-    the available balance.
+    `kind` is `purchase`, `reserve` (negative), `refund`, `adjustment`, `payout` (negative) or
+    `payout_returned`; the sum of all amounts is the available balance.
     """
 
     id: UUID
@@ -112,6 +112,10 @@ class Views(Protocol):
 
     async def payments_unfinished(self) -> tuple[UUID, ...]:
         """Payments whose outcome a chain may still decide."""
+        ...
+
+    async def payouts_unfinished(self) -> tuple[UUID, ...]:
+        """Payouts that are neither paid nor failed."""
         ...
 
     async def balances(

@@ -7,6 +7,7 @@ from uuid import UUID
 from domain.account import Account
 from domain.ledger import Work
 from domain.money import Microcredits
+from domain.payout import Payout
 from domain.session import Order, Session
 
 
@@ -73,4 +74,52 @@ def close_session(work: Work, *, session_id: UUID, at_ms: int) -> None:
         charged = session.close("ended", at_ms=at_ms)
         work.account(session.account_id).settle(
             session_id=session_id, service=session.service, charged=charged, at_ms=at_ms
+        )
+
+
+def withdraw(work: Work, *, account_id: UUID, payout_id: UUID, amount: int, at_ms: int) -> None:
+    account = work.account(account_id)
+    credit = Microcredits(amount)
+    account.withdraw(credit, payout_id=payout_id, rail="cash", at_ms=at_ms)
+    payout = Payout.request(
+        payout_id=payout_id,
+        account_id=account_id,
+        rail="cash",
+        chain=account.chain,
+        wallet=account.wallet,
+        amount=credit,
+        fee=Microcredits(amount // 10),
+        who="",
+        why="",
+        at_ms=at_ms,
+    )
+    work.add(payout)
+
+
+def sign_payout(work: Work, *, payout_id: UUID, at_ms: int) -> None:
+    payout = work.payout(payout_id)
+    payout.prepare(
+        proof_key=f"coin of {payout_id}",
+        network="cash",
+        payer="the house",
+        expires_at_ms=at_ms + 1,
+        payload="{}",
+        at_ms=at_ms,
+    )
+    payout.submit(at_ms=at_ms)
+
+
+def pay_out(work: Work, *, payout_id: UUID, at_ms: int) -> None:
+    payout = work.payout(payout_id)
+    if payout.pay("receipt", at_ms=at_ms):
+        work.account(payout.account_id).pay_out(
+            payout_id=payout_id, rail=payout.rail, fee=payout.fee, reference="receipt", at_ms=at_ms
+        )
+
+
+def take_back(work: Work, *, payout_id: UUID, at_ms: int) -> None:
+    payout = work.payout(payout_id)
+    if payout.fail("it expired", at_ms=at_ms):
+        work.account(payout.account_id).take_back(
+            payout_id=payout_id, rail=payout.rail, at_ms=at_ms
         )

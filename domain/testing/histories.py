@@ -14,6 +14,7 @@ from domain.account import Account
 from domain.aggregate import LedgerAggregate
 from domain.ledger import EventMapper
 from domain.money import Microcredits
+from domain.payout import Payout
 from domain.pricing import DEFAULT_PRICE_BOOK, UNITS, PriceBook
 from domain.record import Record
 from domain.session import Order, Session
@@ -58,6 +59,7 @@ class _Writer:
         self.records: list[Record] = []
         self.accounts: list[Account] = []
         self.sessions: list[Session] = []
+        self.payouts: list[Payout] = []
         for number in range(draw(st.integers(1, ACCOUNTS_MAX))):
             account = Account.open(chain="evm", wallet=f"0x{number + 1:040x}", at_ms=START_MS)
             self.accounts.append(account)
@@ -67,10 +69,18 @@ class _Writer:
         self.now_ms += self.draw(st.integers(0, STEP_MS_MAX))
         account = self.pick(self.accounts)
         alive = [session for session in self.sessions if session.is_open]
-        acts: list[Callable[[], None]] = [lambda: self.buy(account), lambda: self.open(account)]
+        acts: list[Callable[[], None]] = [
+            lambda: self.buy(account),
+            lambda: self.open(account),
+            lambda: self.withdraw(account),
+        ]
         if alive:
             session = self.pick(alive)
             acts += [lambda: self.use(session), lambda: self.close(session)]
+        unpaid = [payout for payout in self.payouts if not payout.is_over]
+        if unpaid:
+            payout = self.pick(unpaid)
+            acts += [lambda: self.sign(payout), lambda: self.end(payout)]
         self.pick(acts)()
 
     def pick(self, choices: Sequence[T]) -> T:
@@ -130,7 +140,55 @@ class _Writer:
         )
         self.save(session, account)
 
-    def save(self, *aggregates: Account | Session) -> None:
+    def withdraw(self, account: Account) -> None:
+        if not account.available:
+            return
+        amount = Microcredits(self.draw(st.integers(1, account.available.value)))
+        payout = Payout.request(
+            payout_id=Payout.create_id(account.id, str(len(self.payouts))),
+            account_id=account.id,
+            rail="cash",
+            chain=account.chain,
+            wallet=account.wallet,
+            amount=amount,
+            fee=Microcredits(self.draw(st.integers(0, amount.value))),
+            who="",
+            why="",
+            at_ms=self.now_ms,
+        )
+        account.withdraw(amount, payout_id=payout.id, rail="cash", at_ms=self.now_ms)
+        self.payouts.append(payout)
+        self.save(account, payout)
+
+    def sign(self, payout: Payout) -> None:
+        payout.prepare(
+            proof_key=f"coin of {payout.id}",
+            network="cash",
+            payer="the house",
+            expires_at_ms=self.now_ms + STEP_MS_MAX,
+            payload="{}",
+            at_ms=self.now_ms,
+        )
+        payout.submit(at_ms=self.now_ms)
+        self.save(payout)
+
+    def end(self, payout: Payout) -> None:
+        account = next(a for a in self.accounts if a.id == payout.account_id)
+        if payout.state == "requested" or self.draw(st.booleans()):
+            payout.fail("it expired", at_ms=self.now_ms)
+            account.take_back(payout_id=payout.id, rail="cash", at_ms=self.now_ms)
+        else:
+            payout.pay("receipt", at_ms=self.now_ms)
+            account.pay_out(
+                payout_id=payout.id,
+                rail="cash",
+                fee=payout.fee,
+                reference="receipt",
+                at_ms=self.now_ms,
+            )
+        self.save(payout, account)
+
+    def save(self, *aggregates: Account | Payout | Session) -> None:
         for aggregate in aggregates:
             for event in aggregate.collect_events():
                 stored = _MAPPER.to_stored_event(event)
@@ -153,5 +211,5 @@ def histories(
     writer = _Writer(draw, price_book)
     for _ in range(draw(st.integers(0, steps_max))):
         writer.step()
-    aggregates: list[LedgerAggregate] = [*writer.accounts, *writer.sessions]
+    aggregates: list[LedgerAggregate] = [*writer.accounts, *writer.sessions, *writer.payouts]
     return History(tuple(writer.records), {a.id: a for a in aggregates})

@@ -16,7 +16,7 @@ from domain.account import Account
 from domain.errors import InsufficientCreditsError, SessionOverError
 from domain.ledger import EventMapper, Ledger, Work
 from domain.money import MICROCREDITS_MAX
-from domain.postings import TrialBalance, wallet_accounts
+from domain.postings import PAYOUTS_PENDING, TrialBalance, wallet_accounts
 from domain.pricing import DEFAULT_PRICE_BOOK, QUANTITY_MAX, PriceBook, Tariff
 from domain.record import Record
 from domain.session import Order
@@ -67,7 +67,7 @@ class _Known:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Purchases, sessions, pauses, extensions and ends in any order, held against a plain model.
+    """Purchases, payouts, sessions, their pauses, extensions and ends, held against a plain model.
 
     Override `open_recorder` with any recorder of the `eventsourcing` library, and `reopen_recorder`
     where it can be closed and found again; or `run` and `records` to bring `Books` of your own;
@@ -86,6 +86,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self._written: list[tuple[UUID, int, str, bytes]] = []
         self._bought: dict[UUID, int] = {}
         self._sessions: dict[UUID, _Known] = {}
+        # By payout: whose, how much, and whether it is under way, paid or failed.
+        self._payouts: dict[UUID, tuple[UUID, int, str]] = {}
         self._count = 0
 
     def open_recorder(self) -> ApplicationRecorder:
@@ -193,6 +195,35 @@ class LedgerMachine(RuleBasedStateMachine):
         self._stop(known)
         known.is_open = False
 
+    @rule(data=st.data())
+    def asks_for_money_back(self, data: st.DataObject) -> None:
+        account_id = data.draw(st.sampled_from(sorted(self._bought)))
+        available = self._available(account_id)
+        if not available:
+            return
+        amount, payout_id = data.draw(st.integers(1, available)), self._id()
+        self._do(
+            partial(
+                commands.withdraw,
+                account_id=account_id,
+                payout_id=payout_id,
+                amount=amount,
+                at_ms=self.now_ms,
+            )
+        )
+        self._payouts[payout_id] = (account_id, amount, "under way")
+
+    @precondition(lambda self: self._payouts)
+    @rule(data=st.data(), outcome=st.sampled_from(("paid", "failed")))
+    def money_went_back_or_cannot(self, data: st.DataObject, outcome: str) -> None:
+        payout_id = data.draw(st.sampled_from(sorted(self._payouts)))
+        account_id, amount, state = self._payouts[payout_id]
+        self._do(partial(commands.sign_payout, payout_id=payout_id, at_ms=self.now_ms))
+        end = commands.pay_out if outcome == "paid" else commands.take_back
+        self._do(partial(end, payout_id=payout_id, at_ms=self.now_ms))
+        if state == "under way":
+            self._payouts[payout_id] = (account_id, amount, outcome)
+
     @rule(ms=st.integers(0, ALLOWANCE_MS // 4))
     def time_passes(self, ms: int) -> None:
         self.now_ms += ms
@@ -236,9 +267,11 @@ class LedgerMachine(RuleBasedStateMachine):
         assert books.total == 0
         for account_id, bought in self._bought.items():
             available, reserved = (books.balances[n] for n in wallet_accounts(account_id))
-            charged = self._charged(account_id)
-            assert available + reserved + charged == bought, "bought = available + reserved + spent"
+            spent = self._charged(account_id) + self._gone(account_id)
+            assert available + reserved + spent == bought, "bought = available + reserved + spent"
             assert available == self._available(account_id), "what is free is what the model says"
+        pending = sum(amount for _, amount, state in self._payouts.values() if state == "under way")
+        assert books.balances[PAYOUTS_PENDING] == pending, "pending: what is under way, and no more"
 
     @invariant()
     def billed_is_what_was_used(self) -> None:
@@ -308,7 +341,13 @@ class LedgerMachine(RuleBasedStateMachine):
             for known in self._sessions.values()
             if known.account_id == account_id and known.is_open
         )
-        return self._bought[account_id] - held - self._charged(account_id)
+        gone = self._charged(account_id) + self._gone(account_id)
+        return self._bought[account_id] - held - gone
+
+    def _gone(self, account_id: UUID) -> int:
+        """What was taken for payouts and did not come back."""
+        found = self._payouts.values()
+        return sum(a for whose, a, state in found if whose == account_id and state != "failed")
 
     def _charged(self, account_id: UUID) -> int:
         return sum(

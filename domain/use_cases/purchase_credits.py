@@ -52,9 +52,11 @@ class Purchases:
 
         A caller who goes away does not stop it: money may be moving.
         """
-        named = (purchase.chain, purchase.wallet or proof.payer)
+        is_theirs = purchase.wallet is None or (
+            (proof.chain, proof.payer) == (purchase.chain, purchase.wallet)
+        )
         # What has moved is credited to whoever paid: a refusal would keep it.
-        if (proof.chain, proof.payer) != named and not proof.paid:
+        if not is_theirs and not proof.paid:
             raise MalformedError(
                 where="wallet_address",
                 expected=f"the wallet that signed the payment ({proof.chain} {proof.payer})",
@@ -64,6 +66,12 @@ class Purchases:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
+
+    async def is_credited(self, rail: PaymentRail, proof: Proof) -> bool:
+        """Whether this proof was taken before, so that its repeat only wants the answer again."""
+        payment_id = Payment.create_id(rail.name, proof.key)
+        known = await self._gateway.books.run(partial(_known, payment_id=payment_id, proof=proof))
+        return known is not None and known.is_credited
 
     async def drain(self) -> None:
         """Wait for the payments under way; for shutdown."""

@@ -1,4 +1,4 @@
-"""Finish what a crash or an outage left half done: clocks, expired sessions, unseen payments."""
+"""Finish what a crash or an outage left half done: clocks, expired sessions, payments, payouts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from domain.payment import Payment
 from domain.ports.payments import Absent, Settled
 from domain.use_cases.close_session import settle_spent
 from domain.use_cases.meter import BEATS_MISSED_MAX
+from domain.use_cases.pay_out import finish_payout
 from domain.use_cases.purchase_credits import (
     credit,
     finish_payment,
@@ -27,7 +28,8 @@ async def reconcile(gateway: Gateway) -> int:
     clocks = await stop_orphaned_clocks(gateway)
     sessions = await settle_due_sessions(gateway)
     payments = await finish_payments(gateway)
-    return clocks + sessions + payments
+    payouts = await finish_payouts(gateway)
+    return clocks + sessions + payments + payouts
 
 
 async def stop_orphaned_clocks(gateway: Gateway) -> int:
@@ -82,6 +84,26 @@ async def finish_payments(gateway: Gateway) -> int:
         except GatewayError:
             # Recorded where it happened; the next sweep looks again.
             continue
+    return len(unfinished)
+
+
+async def finish_payouts(gateway: Gateway) -> int:
+    """Go on with every payout that is neither paid nor failed; what cannot be now waits.
+
+    A failure of one holds up no other, and is raised when all were looked at.
+    """
+    unfinished = await gateway.views.payouts_unfinished()
+    failures: list[Exception] = []
+    for payout_id in unfinished:
+        try:
+            await finish_payout(gateway, payout_id)
+        except GatewayError:
+            # Its rail or the ledger is down; the next sweep looks again.
+            continue
+        except Exception as failure:  # noqa: BLE001 (a rail at fault; raised below)
+            failures.append(failure)
+    if failures:
+        raise ExceptionGroup("payouts failed", failures)
     return len(unfinished)
 
 

@@ -20,7 +20,13 @@ LEDGER = {
     "replay": "replay",
     "log": "log",
 }
-TABLES = {**LEDGER, "gateway": "gateway", "speech": "speech", "lag": "lag"}
+TABLES = {
+    **LEDGER,
+    "gateway": "gateway",
+    "purchases": "purchases",
+    "speech": "speech",
+    "lag": "lag",
+}
 
 
 def main() -> None:

@@ -10,10 +10,19 @@ import pytest
 from domain.errors import MalformedError, PaymentRefusedError, RailDownError
 from domain.money import Microcredits
 from domain.ports.payments import Absent, Outcome, Rejected, Settled, Uncertain
+from tests.fakes.mpp_sandbox import mpp_on_tempo
 from tests.fakes.shop import MUCH, PRICE, SHOPS, Shop
+from tests.fakes.solana_shop import SOLANA_SHOPS
+from tests.fakes.tron_sandbox import TRON_SHOPS
+
+ALL_SHOPS = (
+    *SHOPS,
+    *SOLANA_SHOPS,
+    *(pytest.param(shop, marks=pytest.mark.anvil) for shop in (mpp_on_tempo, *TRON_SHOPS)),
+)
 
 
-@pytest.fixture(params=SHOPS, ids=lambda open_: open_.__name__)
+@pytest.fixture(params=ALL_SHOPS, ids=lambda open_: open_.__name__)
 async def shop(request: pytest.FixtureRequest) -> AsyncIterator[Shop]:
     async with request.param() as opened:
         yield opened

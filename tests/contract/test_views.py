@@ -93,6 +93,7 @@ async def everything(views: Views) -> list[object]:
     found.append(sorted(await views.sessions_running()))
     found.append(sorted(await views.sessions_due(PAST.now_ms)))
     found.append(sorted(await views.payments_unfinished()))
+    found.append(sorted(await views.payouts_unfinished()))
     found += await views.balances(account_id=None, limit=ALL, offset=0)
     found += await views.usage(account_id=None, from_ms=0, to_ms=END_MS, limit=ALL, offset=0)
     found += await views.reservations(account_id=None, limit=ALL, offset=0)
@@ -130,6 +131,15 @@ async def test_amounts_add_up_to_the_balance_after_each(shelf: Shelf) -> None:
         assert rows[0].balance_after == account.available.value == sum(r.amount for r in rows)
         for later, earlier in pairwise(rows):
             assert later.balance_after == earlier.balance_after + later.amount
+
+
+async def test_payouts_that_are_neither_paid_nor_failed_are_unfinished(shelf: Shelf) -> None:
+    await shelf.put(RECORDS)
+
+    unfinished = {payout.id for payout in PAST.payouts if not payout.is_over}
+
+    assert set(await shelf.views.payouts_unfinished()) == unfinished
+    assert unfinished
 
 
 async def test_transactions_have_names_of_their_own(shelf: Shelf) -> None:
@@ -177,7 +187,7 @@ async def test_nobody_sees_anothers_rows(shelf: Shelf) -> None:
 async def test_lists_of_no_past_are_empty(shelf: Shelf) -> None:
     nothing_cut = [None] * len(range(START_MS - START_MS % HOUR_MS, END_MS, HOUR_MS))
 
-    assert await everything(shelf.views) == [[], [], [], {}, nothing_cut]
+    assert await everything(shelf.views) == [[], [], [], [], {}, nothing_cut]
 
 
 async def test_balances_are_what_the_accounts_have(shelf: Shelf) -> None:

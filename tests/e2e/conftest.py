@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-NODE_SOURCES = Path(__file__).parent / "node"
+from tests.e2e.clients import NODE_SOURCES, ROOT, node_modules, node_tool
+from tests.fakes.anvil import anvil_path
+
 START_TIMEOUT_S = 90
 # All tests come from one address and some from one wallet; limits are tested where they are made.
 UNHURRIED = {"PAYPHONE_API_RATE_MAX": "1000", "PAYPHONE_IP_RATE_MAX": "100000"}
@@ -80,7 +81,7 @@ def start_process(
                 *("--port", str(port), "--data", str(data), "--ready-file", str(ready_file)),
             ],
             cwd=ROOT,
-            env={**os.environ, **UNHURRIED, **environ},
+            env={**os.environ, "PATH": _path(), **UNHURRIED, **environ},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -92,6 +93,12 @@ def start_process(
             pytest.fail(f"payphone {command} did not start:\n{said.read_text()[-4000:]}")
         _wait_ms(process, 50)
     return GatewayProcess(process, json.loads(ready_file.read_text()), data)
+
+
+def _path() -> str:
+    """With anvil on it, where npm installed it: the sandbox plays every chain then."""
+    node_modules()
+    return anvil_path()
 
 
 def _wait_ms(process: subprocess.Popen[bytes], duration_ms: int) -> None:
@@ -131,35 +138,11 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 @pytest.fixture(scope="session")
 def node() -> Callable[..., str]:
     """Run one of our scripts under Node with the real clients installed."""
-    modules = ROOT / "build" / "node"
-    modules.mkdir(parents=True, exist_ok=True)
-    wanted = (NODE_SOURCES / "package.json").read_text()
-    installed = modules / "package.json"
-    if not (modules / "node_modules").is_dir() or installed.read_text() != wanted:
-        installed.write_text(wanted)
-        _node_tool("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", cwd=modules)
+    modules = node_modules()
 
     def run(script: str, *arguments: str, timeout_s: int = 120) -> str:
         for source in NODE_SOURCES.glob("*.mjs"):
             shutil.copy(source, modules / source.name)
-        return _node_tool("node", script, *arguments, cwd=modules, timeout_s=timeout_s)
+        return node_tool("node", script, *arguments, cwd=modules, timeout_s=timeout_s)
 
     return run
-
-
-def _node_tool(tool: str, *arguments: str, cwd: Path, timeout_s: int = 300) -> str:
-    """The machine's own Node, or the one from PyPI that `make e2e` installs where there is none."""
-    beside = Path(sys.executable).parent
-    done = subprocess.run(
-        [shutil.which(tool) or str(beside / tool), *arguments],
-        cwd=cwd,
-        env={**os.environ, "PATH": f"{os.environ['PATH']}{os.pathsep}{beside}"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.fail(f"{tool} {' '.join(arguments)} failed:\n{done.stderr[-4000:]}")
-    return done.stdout

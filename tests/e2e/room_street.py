@@ -33,7 +33,7 @@ class RoomStreet:
         customer = Customer(self.place.url, wallet.secret_key)
         await self.stack.enter_async_context(customer)
         assert self.place.sandbox is not None
-        self.place.sandbox.chain.mint(customer.address, 1_000_000)
+        await self.place.sandbox.network("base").fund(customer.address, 1_000_000)
         await customer.buy("0.10")
         return customer
 

@@ -6,31 +6,20 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import base58
 import jwt
 import pytest
 from aiohttp import web
-from nacl.signing import SigningKey
 
 from adapters.http.errors import STATUS, refused
 from adapters.http.server import Runner
-from adapters.store.owner import LedgerOwner
-from adapters.store.sqlite import LedgerRecorder, sqlite_environment
-from domain.account import Account
 from domain.errors import ConcurrencyLimitError, GatewayError
-from domain.ledger import Ledger, Work
-from domain.money import Microcredits
 from tests.contract.test_errors import SAMPLES
 from tests.e2e.conftest import start_gateway
 
-# Throwaway: 32 bytes of 0x07.
-SOLANA_SEED = b"\x07" * 32
 # What the client reads of each answer (reference: its source); `[]` is each of a list.
 TICKET = {"session_id", "token", "server_url"}
 READ = {
@@ -48,53 +37,22 @@ READ = {
 }
 
 
-# Credit on Solana is not sold in the sandbox.
-PAYING = pytest.mark.parametrize("told", ["evm"], indirect=True, scope="module")
-
-
 @pytest.fixture(scope="module", params=["evm", "solana"])
 def told(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     node: Callable[..., str],
 ) -> Iterator[dict[str, Any]]:
-    """What the client saw, method by method, with a wallet that nobody used before.
-
-    The sandbox sells no credit on Solana; there the wallet's credit was written down before.
-    """
-    data = tmp_path_factory.mktemp("client") / "data"
-    key = base58.b58encode(SOLANA_SEED + bytes(SigningKey(SOLANA_SEED).verify_key)).decode()
-    if request.param == "solana":
-        data.mkdir()
-        asyncio.run(credit(data, "solana", address_of(SOLANA_SEED), 1_100_000))
-    gateway = start_gateway(data)
-    secret = gateway.secret_key if request.param == "evm" else key
+    """What the client saw, method by method, with a wallet that nobody used before."""
+    gateway = start_gateway(tmp_path_factory.mktemp("client") / "data")
+    play = gateway.ready["sandbox"]
+    secret = play["evm_private_key" if request.param == "evm" else "solana_secret_key"]
+    solana = f"--solana={play['solana_rpc_url']}"
     yield {
         "chain": request.param,
-        **json.loads(node("contract.mjs", gateway.url, request.param, secret)),
+        **json.loads(node("contract.mjs", gateway.url, request.param, secret, solana)),
     }
     assert gateway.stop() == 0
-
-
-def address_of(seed: bytes) -> str:
-    return base58.b58encode(bytes(SigningKey(seed).verify_key)).decode()
-
-
-async def credit(data: Path, chain: str, wallet: str, amount: int) -> None:
-    """Write a purchase into the ledger of a gateway that does not run."""
-
-    def command(work: Work) -> None:
-        account = Account.open(chain=chain, wallet=wallet, at_ms=1)
-        account.purchase(Microcredits(amount), payment_id=UUID(int=1), rail="test", at_ms=1)
-        work.add(account)
-
-    with Ledger(env=sqlite_environment(str(data / "ledger.db"))) as ledger:
-        recorder = ledger.recorder
-        assert isinstance(recorder, LedgerRecorder)
-        with closing(
-            LedgerOwner(ledger, history=recorder.history, committed=lambda _records: None)
-        ) as owner:
-            await owner.run(command)
 
 
 def test_the_client_finds_every_field_it_reads(told: dict[str, Any]) -> None:
@@ -115,7 +73,6 @@ def test_the_client_reads_what_the_contract_names(told: dict[str, Any]) -> None:
     assert len(read["getTransactions"]) == 3 + 8
 
 
-@PAYING
 def test_purchases_are_credited_in_full(told: dict[str, Any]) -> None:
     first, account = told["answers"]["buyCredits"], told["answers"]["getAccount"]
 
@@ -227,7 +184,6 @@ def test_refusals_become_the_clients_own_errors(
     check_refusal(told["errors"][case], name, status)
 
 
-@PAYING
 @pytest.mark.parametrize(
     ("case", "name", "status"),
     [
@@ -248,7 +204,6 @@ def check_refusal(error: dict[str, Any], name: str, status: int) -> None:
     assert not error["message"].startswith("{")
 
 
-@PAYING
 def test_who_never_paid_is_told_so(told: dict[str, Any]) -> None:
 
     assert told["errors"]["newcomer"]["message"] == "Account not found"

@@ -109,7 +109,7 @@ async def test_a_wallet_without_money_is_refused(gateway: GatewayProcess) -> Non
 async def test_a_garbled_payment_header_is_a_clear_error(payer: Payer, garbage: str) -> None:
     reply = await payer.post(payer.body(), {"PAYMENT-SIGNATURE": garbage})
 
-    assert reply.status_code in (400, 402)
+    assert reply.status_code == 400
     assert isinstance(reply.json()["error"], str)
 
 

@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 SOLC = "solc@0.8.37"
 CONTRACTS = (
     ROOT / "adapters" / "sandbox" / "usdc.sol",
+    ROOT / "adapters" / "sandbox" / "tron_permit.sol",
+    ROOT / "adapters" / "sandbox" / "tron_usdt.sol",
     ROOT / "tests" / "fakes" / "smart_wallet.sol",
 )
 # Standard input in, standard output out, as the compiler describes them.

@@ -51,7 +51,7 @@ def check_answer(
     if kind not in answer["content"]:
         raise ContractError(f"{where}: the document has no {kind}")
     if method != "HEAD":
-        body = _json(text) if kind == "application/json" else text
+        body = _json(text) if kind.endswith(("/json", "+json")) else text
         check_schema(body, answer["content"][kind]["schema"])
 
 

@@ -31,8 +31,8 @@ from tests.fakes.books import MemoryBooks
 from tests.fakes.careful_books import CarefulBooks
 from tests.fakes.clock import ManualClock
 from tests.fakes.log import MemoryLog
+from tests.fakes.payouts import CashPayoutRail
 from tests.fakes.private import MemoryDetails
-from tests.fakes.rail import CashRail
 from tests.fakes.rooms import PaperRooms
 from tests.fakes.views import MemoryViews
 
@@ -80,7 +80,7 @@ class House:
     def __post_init__(self) -> None:
         self.hearers: list[Callable[[Record], None]] = []
         self.books = MemoryBooks(on_commit=self._committed)
-        self.rail = CashRail(self.clock)
+        self.rail = CashPayoutRail(self.clock)
         ids = count(1)
         self.own_servers = OwnServers(
             self.ear, self.mouth, stt_url="http://stt.test", tts_url="http://tts.test"
@@ -94,6 +94,7 @@ class House:
             clock=self.clock,
             keys=Ed25519SessionKeys(SESSION_KEYS_SEED, issuer="http://gateway.test"),
             rails=(self.rail, *self.more_rails),
+            payouts=(self.rail,),
             rooms=self.rooms,
             servers=self.own_servers,
             switchboard=Switchboard(),

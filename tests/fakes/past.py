@@ -9,6 +9,7 @@ from uuid import UUID
 from domain.account import Account
 from domain.money import Microcredits
 from domain.payment import Payment
+from domain.payout import Payout
 from domain.pricing import DEFAULT_PRICE_BOOK
 from domain.session import Order, Session
 from tests.fakes.stored import Journal
@@ -30,6 +31,7 @@ class Past:
         self._dice = random.Random(self.seed)  # noqa: S311 (a test wants repeatable dice)
         self.sessions: list[Session] = []
         self.payments: list[Payment] = []
+        self.payouts: list[Payout] = []
         self.accounts = [
             Account.open(chain="evm", wallet=f"0x{n:040x}", at_ms=self.now_ms)
             for n in range(ACCOUNTS)
@@ -38,7 +40,8 @@ class Past:
             self._purchase(account)
         for _ in range(self.steps):
             self.now_ms += self._dice.randrange(5_000)
-            self._dice.choice([self._open, self._live, self._live, self._live, self._pay])()
+            steps = [self._open, self._live, self._live, self._live, self._pay, self._pay_out]
+            self._dice.choice(steps)()
 
     @property
     def account(self) -> Account:
@@ -111,6 +114,53 @@ class Past:
         elif step == "pause":
             session.pause(connection_id, at_ms=self.now_ms)
         self.journal.save(session)
+
+    def _pay_out(self) -> None:
+        alive = [payout for payout in self.payouts[-4:] if not payout.is_over]
+        if not alive or self._dice.random() < 1 / 2:
+            account, amount = self.account, Microcredits(self._dice.randrange(2, 100_000))
+            payout = Payout.request(
+                payout_id=Payout.create_id(account.id, str(len(self.payouts))),
+                account_id=account.id,
+                rail="cash",
+                chain="evm",
+                wallet=account.wallet,
+                amount=amount,
+                fee=Microcredits(self._dice.randrange(2)),
+                who="",
+                why="",
+                at_ms=self.now_ms,
+            )
+            account.withdraw(amount, payout_id=payout.id, rail="cash", at_ms=self.now_ms)
+            self.payouts.append(payout)
+            self.journal.save(account, payout)
+            return
+        payout = self._dice.choice(alive)
+        account = next(a for a in self.accounts if a.id == payout.account_id)
+        match self._dice.choice(["sign", "pay", "pay", "fail"]):
+            case "pay" if payout.state == "submitted":
+                payout.pay("0xfeed", at_ms=self.now_ms)
+                account.pay_out(
+                    payout_id=payout.id,
+                    rail="cash",
+                    fee=payout.fee,
+                    reference="0xfeed",
+                    at_ms=self.now_ms,
+                )
+            case "fail":
+                payout.fail("it expired", at_ms=self.now_ms)
+                account.take_back(payout_id=payout.id, rail="cash", at_ms=self.now_ms)
+            case _:
+                payout.prepare(
+                    proof_key=f"coin of {payout.id}",
+                    network="cash",
+                    payer="the house",
+                    expires_at_ms=self.now_ms + 60_000,
+                    payload="{}",
+                    at_ms=self.now_ms,
+                )
+                payout.submit(at_ms=self.now_ms)
+        self.journal.save(payout, account)
 
     def _pay(self) -> None:
         open_payments = [p for p in self.payments[-4:] if not p.is_over]

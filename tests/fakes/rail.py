@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 
 from domain.errors import MalformedError, PaymentRefusedError, RailDownError
 from domain.money import Microcredits
@@ -12,6 +13,7 @@ from domain.ports.payments import (
     Absent,
     Challenge,
     Outcome,
+    PaymentRail,
     Proof,
     Purchase,
     Receipt,
@@ -61,12 +63,19 @@ class CashRail:
         return chain == "evm"
 
     async def challenge(
-        self, purchase: Purchase, *, refusal: PaymentRefusedError | None = None
+        self,
+        purchase: Purchase,
+        *,
+        refusal: PaymentRefusedError | None = None,
+        beside: Sequence[PaymentRail] = (),
     ) -> Challenge:
         self._raise_while_down()
         return Challenge(
             headers={"PAYMENT-REQUIRED": f"cash {purchase.amount.value}"},
-            terms={"accepts": ["cash"], "amount": str(purchase.amount.value)},
+            terms={
+                "accepts": [self.name, *[rail.name for rail in beside]],
+                "amount": str(purchase.amount.value),
+            },
         )
 
     async def decode(self, headers: dict[str, str], purchase: Purchase) -> Proof | None:

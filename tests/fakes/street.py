@@ -23,6 +23,7 @@ from adapters.sfu.receiver import Receiver
 from adapters.sfu.webhook import LiveKitWebhooks
 from domain.use_cases.publish_prices import publish_prices
 from domain.use_cases.purchase_credits import Purchases
+from domain.use_cases.refund_credits import Refunds
 from tests.fakes.contract import check_answer, check_request
 from tests.fakes.gateway import House
 from tests.fakes.log import SIGNER_KEY
@@ -92,12 +93,12 @@ class Street:
         app = application(
             self.house.gateway,
             purchases=self.purchases,
+            refunds=Refunds(self.house.gateway),
             site=SiteInfo(
                 public_url="http://gateway.test",
                 version="0.0.test",
                 sandbox=True,
                 log_signer=SIGNER_KEY.text,
-                networks={"cash": ("cash",)},
             ),
             health=self._health,
             stream=self._stream,

@@ -32,6 +32,7 @@ class MemoryViews:
         self._sessions: dict[UUID, SessionRow] = {}
         self._running: set[UUID] = set()
         self._payments: set[UUID] = set()
+        self._payouts: set[UUID] = set()
         self._books = TrialBalance()
         self._moved: dict[UUID, int] = {}
         self._used: dict[tuple[int, UUID, str], list[int]] = {}
@@ -42,7 +43,7 @@ class MemoryViews:
         for record in records:
             self._times.append(record.fields.get("at_ms", 0))
             self._books.post(record)
-            if postings(record):
+            if any(p.account.startswith("wallet:") for p in postings(record)):
                 self._moved[record.originator_id] = record.position
             fold = getattr(self, "_" + record.topic.replace(".", "_"), None)
             if fold is not None:
@@ -76,6 +77,9 @@ class MemoryViews:
 
     async def payments_unfinished(self) -> tuple[UUID, ...]:
         return tuple(self._payments)
+
+    async def payouts_unfinished(self) -> tuple[UUID, ...]:
+        return tuple(self._payouts)
 
     async def balances(
         self, *, account_id: UUID | None, limit: int, offset: int
@@ -190,6 +194,26 @@ class MemoryViews:
             description=f"correction of entry {fields['corrects_position']}: {fields['why']}",
         )
 
+    def _account_credits_withdrawn(self, record: Record, fields: dict[str, Any]) -> None:
+        self._move(
+            record,
+            kind="payout",
+            amount=-fields["amount"],
+            reference_id=fields["payout_id"],
+            service=None,
+            description=f"to be refunded on {fields['rail']}",
+        )
+
+    def _account_payout_returned(self, record: Record, fields: dict[str, Any]) -> None:
+        self._move(
+            record,
+            kind="payout_returned",
+            amount=fields["amount"],
+            reference_id=fields["payout_id"],
+            service=None,
+            description=f"could not be refunded on {fields['rail']}",
+        )
+
     def _session_opened(self, record: Record, fields: dict[str, Any]) -> None:
         bundle_id = fields["bundle_id"]
         self._sessions[record.originator_id] = SessionRow(
@@ -254,3 +278,12 @@ class MemoryViews:
     def _payment_rejected(self, record: Record, fields: dict[str, Any]) -> None:
         if fields["final"]:
             self._payments.discard(record.originator_id)
+
+    def _payout_requested(self, record: Record, fields: dict[str, Any]) -> None:
+        self._payouts.add(record.originator_id)
+
+    def _payout_paid(self, record: Record, fields: dict[str, Any]) -> None:
+        self._payouts.discard(record.originator_id)
+
+    def _payout_failed(self, record: Record, fields: dict[str, Any]) -> None:
+        self._payouts.discard(record.originator_id)

@@ -24,7 +24,14 @@ from tests.fakes.stored import replay_all
 README = Path(__file__).parents[2] / "README.md"
 FEW = settings(max_examples=25, stateful_step_count=20, deadline=None)
 # Enough to find what is broken for certain, and no time lost on making it small.
-SEARCH = settings(max_examples=200, stateful_step_count=25, deadline=None, database=None)
+SEARCH = settings(
+    max_examples=200,
+    stateful_step_count=25,
+    deadline=None,
+    database=None,
+    # One is enough.
+    report_multiple_bugs=False,
+)
 
 
 class InMemory(LedgerMachine):

@@ -122,10 +122,15 @@ def test_focus_conforms_and_its_sums_are_the_statements(seed: int) -> None:
 
         assert problems(text) == []
         rows = read(text)
+        paid, fees = (
+            sum(int(str(line.facts.get(f"{name}_microcredits", 0))) for line in made.lines)
+            for name in ("paid", "fee")
+        )
         billed = sum(Decimal(row["BilledCost"]) for row in rows) * 10**6
         effective = sum(Decimal(row["EffectiveCost"]) for row in rows) * 10**6
-        assert billed == sums["purchased_microcredits"] - sums["corrected_microcredits"]
-        assert effective == sums["charged_microcredits"] - sums["corrected_microcredits"]
+        corrected = sums["corrected_microcredits"]
+        assert billed == sums["purchased_microcredits"] - corrected - paid
+        assert effective == sums["charged_microcredits"] - corrected + fees
 
 
 @given(seed=st.integers(0, 50), sizes=st.lists(st.integers(1, 60), min_size=1, max_size=40))

@@ -11,6 +11,7 @@ from domain.account import Account
 from domain.errors import GatewayError
 from domain.gateway import Gateway
 from domain.money import Microcredits
+from domain.payout import Payout
 from domain.ports.payments import Purchase
 from domain.use_cases.close_session import end_bundle, end_session, settle_session
 from domain.use_cases.correct_credits import Correction, correct_credits
@@ -19,6 +20,7 @@ from domain.use_cases.live_sessions import booth_in
 from domain.use_cases.meter import connect_session
 from domain.use_cases.open_session import SessionRequest, Ticket, open_bundle, open_session
 from domain.use_cases.reconcile import reconcile
+from domain.use_cases.refund_credits import RefundRequest
 from tests.fakes.gateway import MuteEar, MuteMouth
 from tests.simulation.clients import Life, Wire
 
@@ -29,6 +31,7 @@ WALLETS = tuple(f"0x{n:040x}" for n in range(1, 5))
 PURSE = 10**9
 HEARTBEAT_MS = 10_000
 COINS = 40
+REFUND_FEE = Microcredits(1_000)
 Action = Callable[[], Awaitable[None]]
 
 
@@ -55,6 +58,7 @@ class Actions:
             (4, self.extend),
             (4, self.close),
             (1, self.close_bundle),
+            (3, self.refund),
             (2, self.sweep),
             (1, self.correct),
             (5, self.let_time_pass),
@@ -71,6 +75,7 @@ class Actions:
     def gateway_changed(self) -> None:
         self._gateway: Gateway = self._world.process.gateway
         self._purchases = self._world.process.purchases
+        self._refunds = self._world.process.refunds
 
     def process_died(self) -> None:
         """Nobody is in the middle of anything any more."""
@@ -231,6 +236,17 @@ class Actions:
     async def close_bundle(self) -> None:
         if self._bundles:
             await end_bundle(self._gateway, *self._dice.choice(self._bundles))
+
+    async def refund(self) -> None:
+        """Few keys: many are shown again, for another amount, or many times at once."""
+        dice, account_id = self._dice, self._account()
+        request = RefundRequest(
+            payout_id=Payout.create_id(account_id, f"key-{dice.randrange(12)}"),
+            account_id=account_id,
+            amount=Microcredits(dice.choice((50_000, 200_000))),
+            fee=REFUND_FEE,
+        )
+        await self._all([self._refunds.ask(request) for _ in range(dice.choice((1, 1, 3)))])
 
     async def sweep(self) -> None:
         await reconcile(self._gateway)

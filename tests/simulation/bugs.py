@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,12 @@ from domain.account import Account
 from domain.ledger import Ledger
 from domain.money import NOTHING
 from domain.payment import Payment
+from domain.payout import Payout
+from domain.ports.payments import Proof
 from domain.record import Record
 from domain.session import Session
 from domain.snapshot import restore
+from domain.use_cases import pay_out
 from projections.sqlite import SqliteTables
 from tests.simulation.storage import Storage
 
@@ -71,6 +75,16 @@ def _forgets_refunds() -> AbstractContextManager[None]:
 def _credits_twice() -> AbstractContextManager[None]:
     """A payment that was credited does not know it."""
     return _swapped(Payment, "is_credited", property(lambda _: False))
+
+
+def _signs_again() -> AbstractContextManager[None]:
+    """What was signed for a payout is forgotten, and something else is sent instead."""
+    whole = pay_out._proof_of
+
+    def proof_of(payout: Payout) -> Proof:
+        return replace(whole(payout), key=f"{payout.proof_key}|{payout.version}")
+
+    return _swapped(pay_out, "_proof_of", proof_of)
 
 
 def _is_not_fenced() -> AbstractContextManager[None]:
@@ -156,6 +170,7 @@ BUGS: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
     "stores a command in two transactions": _splits_transactions,
     "forgets refunds": _forgets_refunds,
     "credits twice": _credits_twice,
+    "signs a payout again": _signs_again,
     "is not fenced": _is_not_fenced,
     "keeps stale copies after a conflict": _keeps_stale_copies,
     "believes an old snapshot": _believes_snapshots,

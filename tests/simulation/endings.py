@@ -13,9 +13,11 @@ import pytest
 from adapters.keys import check_signature
 from adapters.store.audit import Audit, BrokenLedgerError, audit, bills
 from domain.account import Account
+from domain.payout import Payout
 from domain.record import Record
 from domain.session import Session
 from tests.fakes.log import SIGNER_KEY
+from tests.fakes.payouts import HOUSE_PURSE
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -28,9 +30,15 @@ def check_ending(world: World) -> bytes:
     heads = recorder.checkpoints()
     found = _audited(records, heads)
     sessions = [a for a in found.aggregates.values() if isinstance(a, Session)]
-    paid = sum(settled.amount.value for settled in world.rail.till.values())
+    taken = [s for s in world.rail.till.values() if s.payer != HOUSE_PURSE]
+    given = [s for s in world.rail.till.values() if s.payer == HOUSE_PURSE]
+    payouts = [a for a in found.aggregates.values() if isinstance(a, Payout)]
+    paid = sum(s.amount.value for s in taken) - sum(s.amount.value for s in given)
 
     assert -found.books.balances["world:cash"] == paid, "3: paid is not what was credited"
+    assert len(given) == sum(payout.state == "paid" for payout in payouts), "6: paid out twice"
+    assert not [p for p in payouts if not p.is_over], "3: credit that is on its way for ever"
+    assert found.books.balances["payouts:pending"] == 0, "3: taken, and for nothing"
     assert not [s for s in sessions if s.is_open], "4: a session that nobody ends"
     assert sum(1 for _ in bills(records, found.aggregates)) == len(sessions)
     for account in found.aggregates.values():

@@ -2,7 +2,7 @@
 
  1. Each transaction sums to zero, and so do the books.
  2. Available and reserved are never negative, at every prefix.
- 3. Bought = available + reserved + revenue + adjustments.
+ 3. Bought = available + reserved + revenue + adjustments + paid out or about to be.
  4. A reservation ends exactly once; charged + refunded = reserved; 0 <= charged <= reserved.
  5. Billed time is the union of the connected intervals: pauses free, overlaps once.
  6. The same key twice is once; many parallel copies are once.
@@ -33,6 +33,7 @@ from domain.account import Account
 from domain.aggregate import LedgerAggregate
 from domain.bundle import Bundle
 from domain.ledger import project
+from domain.payout import Payout
 from domain.postings import TrialBalance, wallet_accounts
 from domain.record import Record
 from domain.session import Session
@@ -158,6 +159,10 @@ class Onlooker:
                 name: tuple[str, ...] = ("6", fields["payment_id"])
             case "account.reservation_settled":
                 name = ("4", fields["session_id"])
+            case "account.credits_withdrawn":
+                name = ("6", "taken", fields["payout_id"])
+            case "account.payout_paid" | "account.payout_returned":
+                name = ("6", "over", fields["payout_id"])
             case "account.credits_corrected":
                 name = ("6", str(record.originator_id), fields["correction_id"])
             case "session.extended" if fields["request_id"]:
@@ -185,6 +190,10 @@ class Onlooker:
         available, reserved = (self.books.balances[name] for name in wallet_accounts(account.id))
         held = sum(amount.value for amount in account.reserved.values())
         assert (available, reserved) == (account.available.value, held), f"3: {account}"
+        for payout_id, amount in account.payouts.items():
+            payout = self.aggregates.get(payout_id)
+            assert isinstance(payout, Payout), f"10: taken for nobody: {account}"
+            assert (payout.amount, payout.is_over) == (amount, False), f"3: {account}, {payout}"
         for session_id, amount in account.reserved.items():
             session = self.aggregates.get(session_id)
             assert isinstance(session, Session), f"10: reserved for nobody: {account}"

@@ -18,6 +18,7 @@ from domain.ledger import Ledger, Work
 from domain.record import Record
 from domain.snapshot import SnapshotStore, take
 from domain.use_cases.purchase_credits import Purchases
+from domain.use_cases.refund_credits import Refunds
 from projections.follow import Follower
 from projections.sqlite import SqliteTables
 from projections.views import StoredViews
@@ -188,14 +189,14 @@ class Process:
         self.gateway = replace(
             world, books=self.books, views=StoredViews(tables, self.follower), log=self.log
         )
-        self.purchases = Purchases(self.gateway)
+        self.purchases, self.refunds = Purchases(self.gateway), Refunds(self.gateway)
 
     def heal_follower(self) -> None:
         """Begin to follow again, where the lists stand."""
         self.follower.close()
         self.follower = self._follower(self._onlooker)
         self.gateway = replace(self.gateway, views=StoredViews(self.tables, self.follower))
-        self.purchases = Purchases(self.gateway)
+        self.purchases, self.refunds = Purchases(self.gateway), Refunds(self.gateway)
 
     def die(self) -> None:
         """Nothing that it still does reaches the ledger."""

@@ -20,7 +20,9 @@ from uuid import UUID
 from domain.account import Account
 from domain.aggregate import LedgerAggregate
 from domain.errors import GatewayError
+from domain.gateway import RefundTerms, Terms
 from domain.ledger import Work
+from domain.money import Microcredits
 from domain.session import Session
 from domain.switchboard import Switchboard
 from domain.turnstile import Turnstile
@@ -29,7 +31,7 @@ from domain.use_cases.reconcile import reconcile, recover_clocks
 from projections.sqlite import SqliteTables
 from tests.fakes.clock import START_MS
 from tests.fakes.gateway import House
-from tests.simulation.actions import Actions
+from tests.simulation.actions import REFUND_FEE, Actions
 from tests.simulation.clients import Life
 from tests.simulation.endings import check_ending
 from tests.simulation.loop import SeededLoop
@@ -43,6 +45,7 @@ HEARTBEAT_MS = 10_000
 TURNS_MAX = 120
 JUMP_BACK_MS_MAX = 120_000
 ROWS_MAX = 100_000
+REFUNDS = RefundTerms(enabled=True, least=Microcredits(10_000), fee=REFUND_FEE)
 
 
 class World:
@@ -53,7 +56,7 @@ class World:
         self.trace: list[str] = []
         self.seen: Counter[str] = Counter()
         self.step = 0
-        self.house = House()
+        self.house = House(terms=Terms(refunds=REFUNDS))
         self.clock, self.rail = self.house.clock, self.house.rail
         self.stack = ExitStack()
         self.loop = self.stack.enter_context(closing(SeededLoop(self.dice)))
@@ -172,6 +175,7 @@ class World:
     async def _quiet(self) -> None:
         """Time passes where it was told to; whoever is connected is heard of every ten seconds."""
         await self.process.purchases.drain()
+        await self.process.refunds.drain()
         await self.actions.pass_time()
 
     def _misfortune(self) -> int | None:

@@ -1,85 +1,97 @@
-"""How this gateway is paid: a real network, or play money in the process."""
+"""How this gateway is paid: on real networks, or with play money in the process."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from adapters.bootstrap.money.base import open_base
+from adapters.bootstrap.money.parts import Opened, Opening, SandboxNetwork
+from adapters.bootstrap.money.solana import open_solana
+from adapters.bootstrap.money.tempo import open_tempo
+from adapters.bootstrap.money.tron import open_tron
 from adapters.config import Settings
-from adapters.rails.chain import EvmChainReader
-from adapters.rails.facilitator import HttpFacilitator
-from adapters.rails.networks import BASE, BASE_NETWORKS
-from adapters.rails.rpc import HttpRpc
-from adapters.rails.x402 import X402Rail
-from adapters.sandbox.evm import SandboxChain
-from adapters.sandbox.facilitator import SandboxFacilitator
+from adapters.http.play_money import NODES_PATH
+from adapters.http.site import Part
+from adapters.keys import load_or_create_seed
+from adapters.rails.offers import OfferSigner
 from adapters.sandbox.faults import Faults
-from adapters.sandbox.rpc import SandboxNode
-from adapters.sandbox.wallets import ThrowawayWallet, fresh_solana_wallet, sandbox_wallet
-from adapters.store.exclusive import slot, turn
+from adapters.sandbox.wallets import ThrowawayWallet
+from adapters.store.exclusive import turn
 from domain.ports.clock import Clock
-
-FACILITATOR_TIMEOUT_MS = 30_000
-_SANDBOX_FUNDS = 1_000_000_000
+from domain.ports.payments import PaymentRail, PayoutRail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """The play money of a sandbox gateway: its chain, its faults, two funded wallets."""
+    """The play money of a sandbox gateway: its networks, each with a funded wallet, its faults."""
 
-    chain: SandboxChain
+    networks: tuple[SandboxNetwork, ...]
     faults: Faults
-    evm: ThrowawayWallet
-    solana: ThrowawayWallet
+
+    def network(self, name: str) -> SandboxNetwork:
+        """The network of this name, or LookupError."""
+        for network in self.networks:
+            if network.name == name:
+                return network
+        raise LookupError(name)
+
+    @property
+    def evm(self) -> ThrowawayWallet:
+        """The funded wallet on Base."""
+        return self.network("base").wallet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
-    """The rail, who is paid on which network, and the sandbox if it is one."""
+    """The rails there are, the key that signs offers and receipts, and the sandbox if it is one."""
 
-    rail: X402Rail
-    pay_to: str
-    network: str
+    opened: tuple[Opened, ...]
+    offer_key: bytes
     sandbox: Sandbox | None
 
+    @property
+    def rails(self) -> tuple[PaymentRail, ...]:
+        return tuple(opened.rail for opened in self.opened)
 
-def open_money(settings: Settings, clock: Clock, faults: Faults, stack: AsyncExitStack) -> Money:
-    if settings.x402 is not None:
-        facilitator = HttpFacilitator(
-            settings.x402.facilitator_url, timeout_ms=FACILITATOR_TIMEOUT_MS
-        )
-        rpc = HttpRpc(settings.x402.rpc_url)
-        stack.push_async_callback(facilitator.aclose)
-        stack.push_async_callback(rpc.aclose)
-        network = BASE_NETWORKS[settings.x402.network]
-        rail = X402Rail(
-            pay_to=settings.x402.pay_to,
-            network=network,
-            facilitator=facilitator,
-            chain=EvmChainReader(rpc),
-            clock=clock,
-        )
-        return Money(rail=rail, pay_to=settings.x402.pay_to, network=network.caip2, sandbox=None)
-    return _play_money(settings, clock, faults, stack)
+    @property
+    def payouts(self) -> tuple[PayoutRail, ...]:
+        return tuple(opened.payout for opened in self.opened if opened.payout is not None)
+
+    async def parts(self) -> Sequence[Part]:
+        """What is wrong with each rail; none of them is vital, since money can wait."""
+        problems = await asyncio.gather(*(opened.health() for opened in self.opened))
+        return [
+            Part(name=opened.rail.name, problem=problem)
+            for opened, problem in zip(self.opened, problems, strict=True)
+        ]
 
 
-def _play_money(settings: Settings, clock: Clock, faults: Faults, stack: AsyncExitStack) -> Money:
-    """Each process has a chain of its own, in the first journal that no other writes to."""
-    data = settings.storage.data
-    number = stack.enter_context(slot(data))
-    journal = "sandbox.journal" if number == 1 else f"sandbox-{number}.journal"
-    chain = SandboxChain(clock, journal=data / journal)
-    with turn(data):
-        pay_to = sandbox_wallet(data / "sandbox-gateway.key").address
-        wallet = sandbox_wallet(data / "sandbox-customer.key")
-    if chain.balance(wallet.address) == 0:
-        chain.mint(wallet.address, _SANDBOX_FUNDS)
-    rail = X402Rail(
-        pay_to=pay_to,
-        network=BASE,
-        facilitator=SandboxFacilitator(chain, clock, faults),
-        chain=EvmChainReader(SandboxNode(chain, faults)),
-        clock=clock,
+def node_url(url: str, network: SandboxNetwork) -> str | None:
+    """Where clients reach the node of this network of the gateway at `url`, if it has one."""
+    return f"{url}{NODES_PATH}/{network.name}" if network.node is not None else None
+
+
+async def open_money(
+    settings: Settings, clock: Clock, faults: Faults, stack: AsyncExitStack
+) -> Money:
+    """Open every rail there are settings for; in the sandbox, every one this machine can play."""
+    with turn(settings.storage.data):
+        seed = load_or_create_seed(settings.storage.data / "payments.key")
+    opening = Opening(settings=settings, clock=clock, faults=faults, seed=seed, stack=stack)
+    # One after the other: each of several processes on a folder takes its own chains, in one order.
+    asked = [
+        await open_base(opening),
+        await open_solana(opening, settings.solana),
+        await open_tempo(opening, settings.tempo),
+        await open_tron(opening, settings.tron),
+    ]
+    opened = tuple(rail for rail in asked if rail is not None)
+    networks = tuple(rail.sandbox for rail in opened if rail.sandbox is not None)
+    return Money(
+        opened=opened,
+        offer_key=OfferSigner(seed).public,
+        sandbox=Sandbox(networks=networks, faults=faults) if settings.sandbox else None,
     )
-    sandbox = Sandbox(chain=chain, faults=faults, evm=wallet, solana=fresh_solana_wallet())
-    return Money(rail=rail, pay_to=pay_to, network=BASE.caip2, sandbox=sandbox)

@@ -7,15 +7,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import web
-
 from adapters.config import Settings
+from adapters.http.play_money import Node, PlayNetwork
 from adapters.sandbox.faults import Faults
 from adapters.sandbox.wallets import ThrowawayWallet
 from domain.ports.clock import Clock
 from domain.ports.payments import PaymentRail, PayoutRail
 
-Node = Callable[[web.Request], Awaitable[web.StreamResponse]]
+__all__ = ["Node", "Opened", "Opening", "SandboxNetwork"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,29 +32,11 @@ class Opening:
     stack: AsyncExitStack
 
 
-class SandboxNetwork(Protocol):
-    """A play-money network: its name, its wallets, and money out of nothing.
+class SandboxNetwork(PlayNetwork, Protocol):
+    """A play-money network whose funded wallet we may hand out."""
 
-    Shape:  `chain` is the wallets' (`evm`, `solana`, `tron`); `networks` its names, CAIP-2 first.
-            `node` answers clients of its node under `/sandbox/node/<name>` (match_info["tail"] is
-            the rest of the path); None where they need no node.
-    Units:  token base units, of which one is a microcredit.
-    Errors: ConnectionError where the chain is not reached; ValueError for what is no address.
-    Source: specs/payments/sandbox.md.
-    """
-
-    name: str
-    chain: str
-    networks: tuple[str, ...]
-    node: Node | None
-    pay_to: str
-    wallet: ThrowawayWallet
-
-    async def fund(self, address: str, amount: int) -> str:
-        """Give an address dollars, and what it needs to send them; returns the transaction."""
-        ...
-
-    async def balance(self, address: str) -> int: ...
+    @property
+    def wallet(self) -> ThrowawayWallet: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

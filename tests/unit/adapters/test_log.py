@@ -59,6 +59,12 @@ def test_lines_below_the_level_are_left_out(written: io.StringIO) -> None:
     assert [line["message"] for line in lines(written)] == ["loud"]
 
 
+def test_no_url_is_written_by_those_who_fetch_it(written: io.StringIO) -> None:
+    logging.getLogger("httpx").info("HTTP Request: POST %s", "http://node.test/our-access-key")
+
+    assert written.getvalue() == ""
+
+
 def test_bound_fields_are_on_every_line_inside(written: io.StringIO) -> None:
     with bound(session_id="s", dialect="d"):
         with bound(connection_id="c"):

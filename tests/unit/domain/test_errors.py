@@ -23,6 +23,8 @@ from domain.errors import (
     PaymentUncertainError,
     RailDownError,
     RateLimitError,
+    RefundRefusedError,
+    RefundsExhaustedError,
     SessionOpenError,
     SessionOverError,
     TooManyKeysError,
@@ -49,6 +51,14 @@ EXAMPLES = [
     KeyCapError(cap="day", needed=Microcredits(7), left=Microcredits(3)),
     KeyScopeError(service="stt", services="tts webrtc"),
     TooManyKeysError(limit=100),
+    RefundRefusedError(
+        reason="the least is 1 USD",
+        least=Microcredits(7),
+        most=Microcredits(9),
+        fee=Microcredits(1),
+    ),
+    RefundsExhaustedError(limit="funds", left=Microcredits(2_500_000), retry_after_ms=1),
+    RefundsExhaustedError(limit="day", left=Microcredits(0), retry_after_ms=1),
 ]
 
 
@@ -71,7 +81,7 @@ def test_every_refusal_is_drawn_in_the_tree() -> None:
 
 
 def test_every_code_is_stable_and_its_own() -> None:
-    codes = [example.code for example in EXAMPLES]
+    codes = [kind.code for kind in {type(example) for example in EXAMPLES}]
 
     assert sorted(codes) == sorted(set(codes))
     assert set(codes) == {
@@ -88,6 +98,8 @@ def test_every_code_is_stable_and_its_own() -> None:
         "payment_refused",
         "rail_down",
         "rate_limit",
+        "refund_refused",
+        "refunds_exhausted",
         "session_open",
         "session_over",
         "settlement_pending",
@@ -117,6 +129,9 @@ def test_a_refusal_says_what_happened_in_words(refusal: GatewayError) -> None:
         (EXAMPLES[15], ["3 more microcredits", "day cap", "7 are needed"]),
         (EXAMPLES[16], ["not for stt", "tts webrtc"]),
         (EXAMPLES[17], ["100", "revoke one first"]),
+        (EXAMPLES[18], ["the least is 1 USD", "nothing was taken"]),
+        (EXAMPLES[19], ["2.5 USD", "money that refunds are paid from", "nothing was taken"]),
+        (EXAMPLES[20], ["0 USD", "one day", "nothing was taken"]),
     ],
 )
 def test_the_facts_are_in_the_text(refusal: GatewayError, told: list[str]) -> None:

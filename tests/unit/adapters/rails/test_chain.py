@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adapters.rails.chain import EvmChainReader, Landed, Transfer
-from adapters.rails.networks import BASE
+from adapters.rails.chain import EvmChainReader, Landed, Transfer, WrongChainError
+from adapters.rails.networks import BASE, BASE_SEPOLIA
 from tests.fakes.sandbox import PAY_TO, Sandbox, submit
 
 PAYER = "0x1a642f0e3c3af545e7acbd38b07251b3990914f1"
@@ -135,3 +135,22 @@ async def test_logs_of_nonsense_cannot_be_read(answer: object) -> None:
 
     with pytest.raises(ConnectionError):
         await EvmChainReader(node).find_settlement(transfer())
+
+
+async def test_a_node_of_another_chain_is_not_believed(sandbox: Sandbox) -> None:
+    reader = EvmChainReader(sandbox.node, chain_id=BASE_SEPOLIA.chain_id)
+
+    with pytest.raises(WrongChainError, match="is of chain 8453"):
+        await reader.authorization_state(asset=BASE.usdc, payer=PAYER, nonce=NONCE)
+    with pytest.raises(WrongChainError):
+        await reader.balance(asset=BASE.usdc, holder=PAYER)
+
+
+async def test_the_chain_is_asked_for_once() -> None:
+    node = Scripted({"eth_chainId": hex(BASE.chain_id), "eth_call": "0x07"})
+    reader = EvmChainReader(node, chain_id=BASE.chain_id)
+
+    held = [await reader.balance(asset=BASE.usdc, holder=PAYER) for _ in range(2)]
+
+    assert held == [7, 7]
+    assert [method for method, _ in node.asked].count("eth_chainId") == 1

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from adapters.sandbox.anvil import Anvil, AnvilError, AnvilRefusedError, find_anvil
@@ -80,6 +81,24 @@ async def test_a_program_that_ends_at_once_is_told_with_its_words(tmp_path: Path
             pass
 
 
+async def test_a_chain_that_is_gone_gives_no_answer() -> None:
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(ConnectionError, match="no answer"):
+            await Anvil("http://127.0.0.1:1", client, None).call("eth_chainId", [])
+
+
+@pytest.mark.anvil
+async def test_another_chain_than_was_asked_for_is_not_used(
+    anvil_binary: Path, tmp_path: Path
+) -> None:
+    stubborn = program(tmp_path / "anvil", f"#!/bin/sh\nexec {anvil_binary} --port 0\n")
+
+    with pytest.raises(AnvilError, match="asked for chain 8453"):
+        async with Anvil.started(stubborn, chain_id=CHAIN_ID):
+            pass
+
+
+@pytest.mark.anvil
 async def test_it_listens_on_a_port_of_its_own_as_the_chain_asked_for(anvil_binary: Path) -> None:
     async with (
         Anvil.started(anvil_binary, chain_id=CHAIN_ID) as one,
@@ -90,6 +109,7 @@ async def test_it_listens_on_a_port_of_its_own_as_the_chain_asked_for(anvil_bina
         assert await other.call("eth_chainId", []) == hex(4217)
 
 
+@pytest.mark.anvil
 async def test_what_it_refuses_comes_with_its_code(anvil_binary: Path) -> None:
     async with Anvil.started(anvil_binary, chain_id=CHAIN_ID) as anvil:
         with pytest.raises(AnvilRefusedError) as refused:
@@ -98,6 +118,7 @@ async def test_what_it_refuses_comes_with_its_code(anvil_binary: Path) -> None:
     assert refused.value.code == -32602
 
 
+@pytest.mark.anvil
 async def test_after_the_block_nothing_listens_any_more(anvil_binary: Path) -> None:
     async with Anvil.started(anvil_binary, chain_id=CHAIN_ID) as anvil:
         port = int(anvil.url.rpartition(":")[2])
@@ -106,6 +127,7 @@ async def test_after_the_block_nothing_listens_any_more(anvil_binary: Path) -> N
         await asyncio.open_connection("127.0.0.1", port)
 
 
+@pytest.mark.anvil
 async def test_what_was_sent_is_on_the_same_chain_after_a_start_from_its_file(
     anvil_binary: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +145,7 @@ async def test_what_was_sent_is_on_the_same_chain_after_a_start_from_its_file(
     assert (receipt["status"], balance) == ("0x1", "0x5")
 
 
+@pytest.mark.anvil
 async def test_many_changes_at_once_are_all_kept(anvil_binary: Path, tmp_path: Path) -> None:
     state = tmp_path / "chain"
     gift = {"to": STRANGER, "value": "0x1"}
@@ -137,6 +160,7 @@ async def test_many_changes_at_once_are_all_kept(anvil_binary: Path, tmp_path: P
         assert await again.call("eth_getBalance", [STRANGER, "latest"]) == "0x8"
 
 
+@pytest.mark.anvil
 async def test_when_we_are_killed_the_chain_is_gone_too(anvil_binary: Path) -> None:
     owner = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", OWNER, str(anvil_binary)),
