@@ -118,6 +118,23 @@ def _hours(records: Iterable[Record], last: int | None) -> Iterator[tuple[int, i
 
 
 @dataclass(slots=True)
+class _Unfinished:
+    """What a batch began and ended; what it did both of leaves no row."""
+
+    begun: dict[str, None] = field(default_factory=dict)
+    ended: list[tuple[str]] = field(default_factory=list)
+
+    def begin(self, own_id: str) -> None:
+        self.begun[own_id] = None
+
+    def end(self, own_id: str) -> None:
+        if own_id in self.begun:
+            del self.begun[own_id]
+        else:
+            self.ended.append((own_id,))
+
+
+@dataclass(slots=True)
 class _Rows:
     """Rows as they become; only what a batch touches is here."""
 
@@ -131,10 +148,8 @@ class _Rows:
     ended: list[tuple[str]] = field(default_factory=list)
     usage: dict[tuple[str, str, int], list[int]] = field(default_factory=dict)
     chart: dict[str, int] = field(default_factory=dict)
-    claimed: dict[str, None] = field(default_factory=dict)
-    finished: list[tuple[str]] = field(default_factory=list)
-    requested: dict[str, None] = field(default_factory=dict)
-    paid_out: list[tuple[str]] = field(default_factory=list)
+    payments: _Unfinished = field(default_factory=_Unfinished)
+    payouts: _Unfinished = field(default_factory=_Unfinished)
 
     def writes(self) -> Iterator[Write]:
         fresh = {session.id for session in self.opened}
@@ -148,10 +163,10 @@ class _Rows:
             (END_RESERVATIONS, self.ended),
             (ADD_USAGE, [(*key, *row) for key, row in self.usage.items()]),
             (ADD_TO_CHART, list(self.chart.items())),
-            (CLAIM_PAYMENTS, [(key,) for key in self.claimed]),
-            (FINISH_PAYMENTS, self.finished),
-            (REQUEST_PAYOUTS, [(key,) for key in self.requested]),
-            (FINISH_PAYOUTS, self.paid_out),
+            (CLAIM_PAYMENTS, [(key,) for key in self.payments.begun]),
+            (FINISH_PAYMENTS, self.payments.ended),
+            (REQUEST_PAYOUTS, [(key,) for key in self.payouts.begun]),
+            (FINISH_PAYOUTS, self.payouts.ended),
         ):
             if rows:
                 yield Write(statement, rows)
@@ -262,28 +277,19 @@ def _corrected(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None
     )
 
 
-def _withdrawn(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None:
-    rows.move(
-        record,
-        own_id,
-        fields,
-        kind="payout",
-        reference_id=fields["payout_id"],
-        service=None,
-        description=f"to be refunded on {fields['rail']}",
-    )
+def _of_payout(kind: str, words: str) -> Fold:
+    def fold(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None:
+        rows.move(
+            record,
+            own_id,
+            fields,
+            kind=kind,
+            reference_id=fields["payout_id"],
+            service=None,
+            description=f"{words} {fields['rail']}",
+        )
 
-
-def _returned(rows: _Rows, record: Record, own_id: str, fields: Fields) -> None:
-    rows.move(
-        record,
-        own_id,
-        fields,
-        kind="payout_returned",
-        reference_id=fields["payout_id"],
-        service=None,
-        description=f"could not be refunded on {fields['rail']}",
-    )
+    return fold
 
 
 def _paid_out(rows: _Rows, record: Record, _: str, fields: Fields) -> None:
@@ -353,27 +359,20 @@ def _closed(rows: _Rows, session: SessionState, fields: Fields) -> None:
 
 
 def _claimed(rows: _Rows, _: Record, own_id: str, __: Fields) -> None:
-    rows.claimed[own_id] = None
+    rows.payments.begin(own_id)
 
 
 def _finished(rows: _Rows, _: Record, own_id: str, fields: Fields) -> None:
-    if not fields.get("final", True):
-        return
-    if own_id in rows.claimed:
-        del rows.claimed[own_id]
-    else:
-        rows.finished.append((own_id,))
+    if fields.get("final", True):
+        rows.payments.end(own_id)
 
 
 def _requested(rows: _Rows, _: Record, own_id: str, __: Fields) -> None:
-    rows.requested[own_id] = None
+    rows.payouts.begin(own_id)
 
 
 def _over(rows: _Rows, _: Record, own_id: str, __: Fields) -> None:
-    if own_id in rows.requested:
-        del rows.requested[own_id]
-    else:
-        rows.paid_out.append((own_id,))
+    rows.payouts.end(own_id)
 
 
 Fold = Callable[[_Rows, Record, str, Fields], None]
@@ -382,9 +381,9 @@ _FOLDS: dict[str, Fold] = {
     "account.credits_reserved": _reserved,
     "account.reservation_settled": _settled,
     "account.credits_corrected": _corrected,
-    "account.credits_withdrawn": _withdrawn,
+    "account.credits_withdrawn": _of_payout("payout", "to be paid back on"),
     "account.payout_paid": _paid_out,
-    "account.payout_returned": _returned,
+    "account.payout_returned": _of_payout("payout_returned", "could not be paid back on"),
     "session.opened": _opened,
     "session.clock_resumed": _of_session(_resumed),
     "session.clock_paused": _of_session(_paused),

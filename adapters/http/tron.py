@@ -1,6 +1,6 @@
 """TRON wallets: whose signature a text has (TronWeb's signMessageV2), and addresses (base58check).
 
-On the C library itself, as for EVM wallets: by way of tronpy a check takes several times as long.
+On the C library itself, as for EVM wallets: every signed call is checked on the event loop.
 """
 
 from __future__ import annotations

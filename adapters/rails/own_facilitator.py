@@ -46,6 +46,7 @@ class OwnFacilitator:
         register_exact_evm_facilitator(self._inner, signer, network.caip2, simulate_in_settle=True)
         self._verifying = ThreadPoolExecutor(_VERIFYING, thread_name_prefix="x402-verify")
         self._settling = ThreadPoolExecutor(_SETTLING, thread_name_prefix="x402-settle")
+        self._under_way: set[asyncio.Task[SettleResponse]] = set()
         self._settled: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
 
@@ -58,8 +59,11 @@ class OwnFacilitator:
         return await self._run(self._verifying, self._inner.verify, payload, requirements)
 
     async def settle(self, payload: Payload, requirements: Requirements) -> SettleResponse:
-        async with self._alone(_authorization(payload)):
-            return await self._run(self._settling, self._inner.settle, payload, requirements)
+        """As `Facilitator`; who goes away does not let the next one in before it is done."""
+        task = asyncio.create_task(self._settle(payload, requirements))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
 
     async def problem(self) -> str:
         """What an operator should mend: a wrong chain, no node, or too little gas."""
@@ -70,6 +74,12 @@ class OwnFacilitator:
         self._signer.close()
         for threads in (self._verifying, self._settling):
             await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _settle(self, payload: Payload, requirements: Requirements) -> SettleResponse:
+        async with self._alone(_authorization(payload)):
+            return await self._run(self._settling, self._inner.settle, payload, requirements)
 
     async def _run(
         self,

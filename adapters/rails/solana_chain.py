@@ -16,7 +16,7 @@ from adapters.rails.solana_transfer import TOKEN_PROGRAM, SolanaTransfer, digest
 _CONFIRMED = "confirmed"
 _FINALIZED = "finalized"
 _SETTLED_LEVELS = (_CONFIRMED, _FINALIZED)
-_PAGE = 1_000
+_PAGE = 200
 _SIGNATURE_BYTES = 64
 _TOKEN_ACCOUNT_BYTES = 165
 
@@ -47,11 +47,11 @@ class Holding:
 class SolanaReader:
     """Reads through a node's JSON-RPC; ConnectionError where it gives no clear answer.
 
-    The payer's token account is what a transfer is looked for in: only its owner can fill it with
-    other transactions. At most `pages_max` thousands of them are searched.
+    The payer's token account is what a transfer is looked for in: it sees fewer others than ours,
+    and nobody fills it without paying its owner. At most `pages_max` times 200 are searched.
     """
 
-    def __init__(self, rpc: Rpc, *, pages_max: int = 10) -> None:
+    def __init__(self, rpc: Rpc, *, pages_max: int = 50) -> None:
         self._rpc = rpc
         self._pages_max = pages_max
 

@@ -24,7 +24,7 @@ from adapters.rails.solana_transfer import (
     SolanaTransfer,
     token_account,
 )
-from domain.errors import RailDownError
+from domain.errors import PaymentRefusedError, RailDownError
 from domain.money import Microcredits
 from domain.ports.payments import Absent, Payout, Proof, Rejected, Settled, Uncertain
 
@@ -60,7 +60,7 @@ class SolanaPayouts:
     async def prepare(self, payout: Payout) -> Proof:
         """Sign this amount to this wallet; nothing is sent.
 
-        RailDownError too where the wallet has no account for dollars: it would have to make one.
+        PaymentRefusedError where the wallet has no account for dollars: it would have to make one.
         """
         fee_payer = await self._rail.fee_payer()
         try:
@@ -69,7 +69,8 @@ class SolanaPayouts:
         except ConnectionError as error:
             raise RailDownError(rail=self.name) from error
         if held is None or held.owner != payout.wallet:
-            raise RailDownError(rail=self.name)
+            reason = f"{payout.wallet} has no account for USDC, and a payment creates none"
+            raise PaymentRefusedError(rail=self.name, reason=reason)
         steps = self._steps(payout)
         payer = Pubkey.from_string(fee_payer)
         message = MessageV0.try_compile(payer, steps, [], Hash.from_string(blockhash))

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from solders.keypair import Keypair
 from solders.transaction import VersionedTransaction
@@ -35,8 +36,11 @@ _SETTLED_LEVELS = (_CONFIRMED, "finalized")
 _POLL_S = 0.4
 _CONFIRM_S = 20
 _SEND_TRIES = 2
-# So many settlements wait for the chain at once.
-_WORKERS = 32
+# Leaders drop what they have no room for; a transaction is sent again while it is waited for.
+_RESEND_POLLS = 5
+# Verifying takes moments, settling seconds: who verifies does not wait for who settles.
+_VERIFYING = 4
+_SETTLING = 32
 _KNOWN_MAX = 1_000
 
 
@@ -56,7 +60,12 @@ class SolanaSigner(FacilitatorKeypairSigner):
         self._ask = ask
         self._confirm_s = confirm_s
         self._failed: dict[str, str] = {}
-        self._waiting = threading.Event()
+        self._sent: dict[str, str] = {}
+        self._closing = threading.Event()
+
+    def close(self) -> None:
+        """Let go of whoever waits; the chain tells later what became of it."""
+        self._closing.set()
 
     def failure(self, transaction: str) -> str | None:
         """Why this transaction failed on the chain, where it was seen to."""
@@ -77,10 +86,10 @@ class SolanaSigner(FacilitatorKeypairSigner):
         """Send, and name the transaction; the name is known even where the answer is lost."""
         raw = base64.b64decode(tx_base64)
         transaction = str(VersionedTransaction.from_bytes(raw).signatures[0])
-        how = {"encoding": "base64", "skipPreflight": True}
+        _keep(self._sent, transaction, tx_base64)
         for _ in range(_SEND_TRIES):
             try:
-                self._ask("sendTransaction", [tx_base64, how])
+                self._send(tx_base64)
             except NodeRefusedError:
                 raise
             except Exception:  # noqa: BLE001, S112 (it may have gone; to send it again is harmless)
@@ -96,17 +105,34 @@ class SolanaSigner(FacilitatorKeypairSigner):
         Raises TransactionFailedError where it is there with one, TimeoutError where it is not seen.
         """
         ends_s = time.monotonic() + min(self._confirm_s, timeout_seconds)
+        polls = 0
         while time.monotonic() < ends_s:
             status = self._status(signature)
             if status is not None and status.get("confirmationStatus") in _SETTLED_LEVELS:
+                self._sent.pop(signature, None)
                 if status.get("err") is None:
                     return
-                self._keep(signature, str(status["err"]))
+                _keep(self._failed, signature, str(status["err"]))
                 msg = f"failed on the chain: {status['err']}"
                 raise TransactionFailedError(msg)
-            self._waiting.wait(_POLL_S)
+            if self._closing.wait(_POLL_S):
+                break
+            polls += 1
+            if polls % _RESEND_POLLS == 0 and status is None:
+                self._resend(signature)
         msg = "not confirmed in time"
         raise TimeoutError(msg)
+
+    def _send(self, transaction: str) -> None:
+        how = {"encoding": "base64", "skipPreflight": True}
+        self._ask("sendTransaction", [transaction, how])
+
+    def _resend(self, signature: str) -> None:
+        transaction = self._sent.get(signature)
+        if transaction is not None:
+            # The chain takes a message once, so this can move nothing twice.
+            with suppress(ConnectionError):
+                self._send(transaction)
 
     def _status(self, signature: str) -> dict[str, object] | None:
         try:
@@ -118,10 +144,12 @@ class SolanaSigner(FacilitatorKeypairSigner):
                 return status
         return None
 
-    def _keep(self, signature: str, error: str) -> None:
-        if len(self._failed) >= _KNOWN_MAX:
-            self._failed.clear()
-        self._failed[signature] = error
+
+def _keep(known: dict[str, str], name: str, value: str) -> None:
+    """Remember the newest thousand: the library asks soon or never."""
+    if len(known) >= _KNOWN_MAX:
+        known.pop(next(iter(known)), None)
+    known[name] = value
 
 
 class SolanaFacilitator:
@@ -131,7 +159,8 @@ class SolanaFacilitator:
         self._signer = signer
         self._inner = x402FacilitatorSync()
         register_exact_svm_facilitator(self._inner, signer, network)
-        self._threads = ThreadPoolExecutor(_WORKERS, thread_name_prefix="solana")
+        self._verifying = ThreadPoolExecutor(_VERIFYING, thread_name_prefix="solana-verify")
+        self._settling = ThreadPoolExecutor(_SETTLING, thread_name_prefix="solana-settle")
 
     def get_supported(self) -> SupportedResponse:
         return self._inner.get_supported()
@@ -142,7 +171,9 @@ class SolanaFacilitator:
         requirements: PaymentRequirements | PaymentRequirementsV1,
     ) -> VerifyResponse:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._inner.verify, payload, requirements)
+        return await loop.run_in_executor(
+            self._verifying, self._inner.verify, payload, requirements
+        )
 
     async def settle(
         self,
@@ -151,7 +182,7 @@ class SolanaFacilitator:
     ) -> SettleResponse:
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(
-            self._threads, self._inner.settle, payload, requirements
+            self._settling, self._inner.settle, payload, requirements
         )
         failure = self._signer.failure(answer.transaction)
         if answer.error_reason == ERR_SETTLEMENT_PENDING and failure is not None:
@@ -162,4 +193,6 @@ class SolanaFacilitator:
 
     def close(self) -> None:
         """Stop taking work; what is on its way to the chain is not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._signer.close()
+        for threads in (self._verifying, self._settling):
+            threads.shutdown(wait=False, cancel_futures=True)

@@ -153,13 +153,17 @@ class X402Rail:
         try:
             answer = await self._server.verify_payment(payment, payment.accepted)
             state = await self._state(payment)
-            # Somebody else may have submitted it before us; then it is paid, not used up.
-            landed = state.used and isinstance(await self._find(payment), Landed)
+            found = await self._find(payment) if state.used else None
         except Exception as error:  # A facilitator or node may fail in any way; nothing was sent.
             self._warn("payment not verified", error)
             raise RailDownError(rail=self.name) from error
-        if landed and state.chain_time_s * 1000 < proof.expires_at_ms:
+        if isinstance(found, Landed) and state.chain_time_s * 1000 < proof.expires_at_ms:
+            # Somebody else has submitted it before us: it is paid, not used up.
             return
+        if found is None and (state.used or answer.invalid_reason == ERR_NONCE_ALREADY_USED):
+            # Used, and the node has not shown us how: it may be late, and the money may be ours.
+            # A refusal would invite to pay again.
+            raise RailDownError(rail=self.name)
         if not answer.is_valid:
             self._refuse(_plain(answer.invalid_reason))
         if state.used:

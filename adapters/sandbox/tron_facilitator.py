@@ -92,6 +92,7 @@ class SandboxTronFacilitator:
         self._refuse_while_down()
         if self._faults.feign_success:
             return SettleResponse(success=True, transaction="f" * 64, network=NETWORK)
+        await self._faults.take_turn(self._clock)
         answer = await self._sent(payload, requirements)
         if self._faults.send_twice:
             await self._sent(payload, requirements)

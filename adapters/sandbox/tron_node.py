@@ -52,7 +52,6 @@ class SandboxTronNode:
             MappingProxyType(
                 {
                     "broadcasttransaction": self._broadcast,
-                    "estimateenergy": self._energy,
                     "getaccount": self._account,
                     "getaccountnet": self._resources,
                     "getaccountresource": self._resources,
@@ -153,37 +152,12 @@ class SandboxTronNode:
             "constant_result": [output.hex()],
         }
 
-    async def _energy(self, body: _Body) -> _Body:
-        _call_data(body)
-        return {"result": {"result": True}, "energy_required": _ENERGY}
-
     async def _written(self, body: _Body) -> _Body:
         """A call written out for a wallet to sign."""
         now_ms = self._clock.now_ms()
-        visible = bool(body.get("visible"))
         block = _block_id(self._chain.head)
         raw_data: _Body = {
-            "contract": [
-                {
-                    "parameter": {
-                        "value": {
-                            "data": _call_data(body).hex(),
-                            "owner_address": body["owner_address"],
-                            "contract_address": body["contract_address"],
-                            **(
-                                {"call_value": body["call_value"]} if body.get("call_value") else {}
-                            ),
-                        },
-                        "type_url": f"type.googleapis.com/protocol.{CALL}",
-                    },
-                    "type": CALL,
-                    **(
-                        {"Permission_id": body["Permission_id"]}
-                        if body.get("Permission_id")
-                        else {}
-                    ),
-                }
-            ],
+            "contract": [_call(body)],
             "ref_block_bytes": block[12:16],
             "ref_block_hash": block[16:32],
             "expiration": now_ms + _LIFE_MS,
@@ -194,7 +168,7 @@ class SandboxTronNode:
         return {
             "result": {"result": True},
             "transaction": {
-                "visible": visible,
+                "visible": bool(body.get("visible")),
                 "txID": wanted.id,
                 "raw_data": raw_data,
                 "raw_data_hex": wanted.raw.hex(),
@@ -286,6 +260,22 @@ class SandboxTronNode:
                 for log in mined.logs
             ],
         }
+
+
+def _call(body: _Body) -> _Body:
+    """A call as a transaction has it; what is nought is left out, as nodes do."""
+    value: _Body = {
+        "data": _call_data(body).hex(),
+        "owner_address": body["owner_address"],
+        "contract_address": body["contract_address"],
+    }
+    if body.get("call_value"):
+        value["call_value"] = body["call_value"]
+    parameter = {"value": value, "type_url": f"type.googleapis.com/protocol.{CALL}"}
+    call: _Body = {"parameter": parameter, "type": CALL}
+    if body.get("Permission_id"):
+        call["Permission_id"] = body["Permission_id"]
+    return call
 
 
 def _call_data(body: _Body) -> bytes:

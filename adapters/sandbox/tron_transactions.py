@@ -50,25 +50,8 @@ def _read(raw_data: object) -> Wanted:
         msg = "expected a transaction of one contract"
         raise ValueError(msg)
     contract = raw_data["contract"][0]
-    kind, value = contract["type"], contract["parameter"]["value"]
-    owner = account_of(value["owner_address"])
-    if kind == CALL:
-        to, data = account_of(value["contract_address"]), bytes.fromhex(value.get("data", ""))
-        amount = int(value.get("call_value", 0))
-        packed = tron_pb2.TriggerSmartContract(
-            owner_address=_PREFIX + owner,
-            contract_address=_PREFIX + to,
-            data=data,
-            call_value=amount,
-        )
-    elif kind == TRANSFER:
-        to, data, amount = account_of(value["to_address"]), b"", int(value["amount"])
-        packed = tron_pb2.TransferContract(
-            owner_address=_PREFIX + owner, to_address=_PREFIX + to, amount=amount
-        )
-    else:
-        msg = f"expected {CALL} or {TRANSFER}, got {kind}"
-        raise ValueError(msg)
+    kind, parameter = contract["type"], contract["parameter"]
+    does = _Does.of(kind, parameter["value"])
     raw = tron_pb2.Transaction.raw(
         ref_block_bytes=bytes.fromhex(raw_data["ref_block_bytes"]),
         ref_block_hash=bytes.fromhex(raw_data["ref_block_hash"]),
@@ -79,9 +62,7 @@ def _read(raw_data: object) -> Wanted:
         contract=[
             tron_pb2.Transaction.Contract(
                 type=tron_pb2.Transaction.Contract.ContractType.Value(kind),
-                parameter=Packed(
-                    type_url=contract["parameter"]["type_url"], value=packed.SerializeToString()
-                ),
+                parameter=Packed(type_url=parameter["type_url"], value=does.packed),
                 Permission_id=int(contract.get("Permission_id", 0)),
             )
         ],
@@ -89,12 +70,45 @@ def _read(raw_data: object) -> Wanted:
     return Wanted(
         id=hashlib.sha256(raw).hexdigest(),
         raw=raw,
-        owner=owner,
-        to=to,
-        data=data,
-        value=amount,
+        owner=does.owner,
+        to=does.to,
+        data=does.data,
+        value=does.value,
         expires_at_ms=int(raw_data["expiration"]),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Does:
+    """What a contract of a transaction does, and its bytes."""
+
+    owner: bytes
+    to: bytes
+    data: bytes = b""
+    value: int
+    packed: bytes
+
+    @classmethod
+    def of(cls, kind: str, fields: dict[str, str]) -> _Does:
+        owner = account_of(fields["owner_address"])
+        if kind == CALL:
+            to, data = account_of(fields["contract_address"]), bytes.fromhex(fields.get("data", ""))
+            value = int(fields.get("call_value", 0))
+            packed = tron_pb2.TriggerSmartContract(
+                owner_address=_PREFIX + owner,
+                contract_address=_PREFIX + to,
+                data=data,
+                call_value=value,
+            ).SerializeToString()
+            return cls(owner=owner, to=to, data=data, value=value, packed=packed)
+        if kind == TRANSFER:
+            to, value = account_of(fields["to_address"]), int(fields["amount"])
+            packed = tron_pb2.TransferContract(
+                owner_address=_PREFIX + owner, to_address=_PREFIX + to, amount=value
+            ).SerializeToString()
+            return cls(owner=owner, to=to, value=value, packed=packed)
+        msg = f"expected {CALL} or {TRANSFER}, got {kind}"
+        raise ValueError(msg)
 
 
 def signer_of(transaction: str, signature: object) -> bytes | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import assert_never
 from uuid import UUID
 
 from domain.errors import GatewayError, RailDownError
@@ -139,8 +138,6 @@ async def _record(
             command = partial(_doubt, payout_id=payout.id, reference=reference, at_ms=now_ms)
         case Absent():
             return await _give_up(gateway, payout, f"it expired on {rail.name} before it was paid")
-        case _:
-            assert_never(found)
     return await gateway.books.run(command)
 
 

@@ -80,14 +80,27 @@ class SolanaPayer:
         """Whether this wallet has ever had credit."""
         return (await self._account()).status_code == 200
 
+    async def refund(self, amount_usd: float) -> dict[str, Any]:
+        """Ask for credit back, and wait until that is decided."""
+        path = "/v1/account/refund"
+        headers = {**self._signed("POST", path), "Idempotency-Key": "1"}
+        body = {"amount_usd": amount_usd, "fee_usd": 0}
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+            reply = await client.post(self.url + path, json=body, headers=headers)
+        found: dict[str, Any] = reply.json()
+        return found
+
     async def _account(self) -> httpx.Response:
-        path, now = "/v1/account", str(int(time.time()))
-        signature = bytes(self.key.sign_message(f"GET\n{path}\n{now}".encode()))
-        headers = {
+        path = "/v1/account"
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+            return await client.get(self.url + path, headers=self._signed("GET", path))
+
+    def _signed(self, method: str, path: str) -> dict[str, str]:
+        now = str(int(time.time()))
+        signature = bytes(self.key.sign_message(f"{method}\n{path}\n{now}".encode()))
+        return {
             "Authorization": f"solana:{base64.b64encode(signature).decode('ascii')}",
             "X-Wallet-Address": self.address,
             "X-Wallet-Chain": "solana",
             "X-Timestamp": now,
         }
-        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-            return await client.get(self.url + path, headers=headers)

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 GAS_ADDRESS = Account.from_key(GAS_KEY).address
 BUYER = Account.from_key(THROWAWAY_KEY).address
 START_TIMEOUT_S = 60
+REFUND = "/v1/account/refund"
 
 Start = Callable[..., Awaitable[GatewayProcess]]
 
@@ -175,6 +176,38 @@ async def test_without_gas_it_asks_to_repeat_and_never_to_pay_again(
     assert waiting.status_code == 503
     assert int(waiting.headers["Retry-After"]) > 0
     assert credited.status_code == 200
+
+
+async def test_credit_goes_back_to_the_wallet_that_bought_it(
+    chain: BaseChain, start: Start, tmp_path: Path
+) -> None:
+    till = Account.create()
+    await chain.mint(till.address, 1_000_000)
+    key = tmp_path / "till.key"
+    key.write_text(bytes(till.key).hex())
+    key.chmod(0o600)
+    running = await start(
+        chain.anvil.url,
+        PAYPHONE_X402_REFUND_KEY_FILE=str(key),
+        PAYPHONE_REFUND_ENABLED="1",
+        PAYPHONE_REFUND_MIN_USD="0.1",
+    )
+    payer = Payer(running.url, THROWAWAY_KEY)
+    await payer.post(payer.body(), await payer.proof())
+    before = await chain.balance(BUYER)
+
+    async with Customer(running.url, THROWAWAY_KEY) as customer, httpx.AsyncClient() as http:
+        asked = await http.post(
+            running.url + REFUND,
+            json={"amount_usd": 0.1, "fee_usd": 0},
+            headers={**customer.headers("POST", REFUND), "Idempotency-Key": "1"},
+            timeout=60,
+        )
+
+    assert (asked.status_code, asked.json()["status"]) == (200, "paid")
+    assert await credit(running.url) == 0
+    assert await chain.balance(BUYER) == before + 100_000
+    assert await chain.balance(till.address) == 900_000
 
 
 async def test_a_facilitator_by_url_carries_payments_too(start: Start) -> None:

@@ -321,6 +321,26 @@ async def test_an_operator_refunds_while_the_gateway_is_stopped(start: StartGate
         assert await wallet.available() == BOUGHT - 400_000
 
 
+@pytest.mark.postgres
+async def test_an_operator_refunds_through_the_gateway_that_owns_the_database(
+    start: StartGateway, database: str
+) -> None:
+    gateway = start(**BARE, PAYPHONE_DATABASE=database)
+    async with wallet_at(gateway) as wallet:
+        account = await wallet.customer.buy("0.90")
+        before = await wallet.on_chain()
+        words = ("--account", account["account_id"], "--amount", "all", "--database", database)
+
+        done = await asyncio.to_thread(operator, gateway, *words, "--wait")
+
+        assert done.returncode == 0, done.stderr
+        assert "paid 0.9 USD" in done.stdout
+        assert await wallet.on_chain() == before + BOUGHT
+    assert gateway.stop() == 0
+    verified = payphone("ledger", "verify", "--database", database, "--data", str(gateway.data))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
 async def on_solana(gateway: GatewayProcess) -> None:
     payer = SolanaPayer.of(gateway)
     reply = await payer.post(payer.body(0.9), await payer.proof(payer.body(0.9)))

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tronpy.keys import to_hex_address
 
 from adapters.store.audit import Audit, audit
 from adapters.store.sqlite import LedgerRecorder, sqlite_environment
@@ -22,6 +23,14 @@ from tests.e2e.tron_payer import TRON, TronPayer
 from tests.fakes.anvil import anvil_or_skip
 
 pytestmark = pytest.mark.usefixtures("node")
+
+# Without speech of its own a gateway starts sooner.
+BARE = {"role": "gateway", "PAYPHONE_FLEET_SECRET": "the secret of a fleet that is not there"}
+DOOM = str(Path(__file__).parent / "purchase_doom")
+RAIL = "adapters.rails.tron:TronRail"
+# Before: a look into the ledger, verifying, (after it), the claim, settling, (after it), the
+# credit, the answer.
+STEPS = 8
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -115,11 +124,10 @@ async def fund(gateway: GatewayProcess, address: str) -> int:
 
 
 async def test_a_wallet_spends_its_credit_with_calls_that_tronpy_signs(payer: TronPayer) -> None:
-    await payer.post(await payer.payment(1))
+    await payer.post(await payer.payment(1), amount_usd=1)
     before = await payer.balance()
 
     opened = await payer.call("POST", "/v1/tts/session", {"max_characters": 1000})
-    assert opened.status_code == 200, opened.text
     ended = await payer.call("POST", f"/v1/sessions/{opened.json()['session_id']}/end")
 
     assert (opened.status_code, ended.status_code) == (200, 200)
@@ -264,7 +272,7 @@ async def test_an_unreadable_chain_asks_to_repeat_and_never_to_pay_again(
 async def test_death_between_settle_and_credit_credits_once_though_nobody_asks(
     start: StartGateway,
 ) -> None:
-    gateway = start("settle_delay_ms=60000")
+    gateway = start("settle_delay_ms=60000", **BARE)
     payer = TronPayer.at(gateway)
     payment = await payer.payment()
     before = await head_of(payer)
@@ -273,7 +281,7 @@ async def test_death_between_settle_and_credit_credits_once_though_nobody_asks(
     gateway.kill()
     await asyncio.gather(buying, return_exceptions=True)
 
-    running = start()
+    running = start(**BARE)
     healed = TronPayer.at(running)
     for _ in range(300):
         if await healed.balance():
@@ -286,6 +294,38 @@ async def test_death_between_settle_and_credit_credits_once_though_nobody_asks(
     assert await healed.balance() == 100_000
     assert running.stop() == 0
     assert replayed(running.data).books.total == 0
+
+
+@pytest.mark.parametrize("steps", range(STEPS))
+async def test_killed_between_any_two_steps_it_credits_once(
+    start: StartGateway, steps: int
+) -> None:
+    doom = {"PYTHONPATH": DOOM, "DOOM_AFTER": str(steps), "DOOM_RAIL": RAIL}
+    gateway = start(**BARE, **doom)
+    payment = await TronPayer.at(gateway).payment()
+    with pytest.raises(httpx.HTTPError):
+        await TronPayer.at(gateway).post(payment)
+    gateway.process.wait(timeout=10)
+
+    healed = TronPayer.at(start(**BARE))
+    again = await healed.post(payment)
+
+    assert again.status_code == 200
+    assert await healed.balance() == 100_000
+    assert await held(healed, payment["accepted"]["payTo"]) == 100_000
+
+
+async def held(payer: TronPayer, address: str) -> int:
+    """How much USDT an address has on the chain."""
+    answer = await payer.node(
+        "wallet/triggerconstantcontract",
+        owner_address=address,
+        contract_address="TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t",
+        function_selector="balanceOf(address)",
+        parameter=to_hex_address(address)[2:].rjust(64, "0"),
+        visible=True,
+    )
+    return int(answer["constant_result"][0], 16)
 
 
 async def head_of(payer: TronPayer) -> int:

@@ -16,8 +16,8 @@ from domain.turnstile import Turnstile
 T = TypeVar("T")
 
 
-class DiedError(Exception):
-    """The process is gone; what it was asked is answered by nobody."""
+class DiedError(BaseException):
+    """The process is gone: nothing in it catches that, and what it was asked nobody answers."""
 
 
 class Fuse:

@@ -215,6 +215,12 @@ class SolanaSandbox:
             )
         )
 
+    def spend(self, amount: int) -> None:
+        """The buyer moves money elsewhere."""
+        elsewhere = str(Keypair().pubkey())
+        self.chain.fund(elsewhere, 0)
+        self.carry(self.transaction(amount, to=elsewhere))
+
     def received(self) -> int:
         """What we were paid so far, in base units."""
         return self.chain.balance(PAY_TO)
@@ -225,6 +231,20 @@ class SolanaSandbox:
 
     def close(self) -> None:
         self.own.close()
+
+
+class Told:
+    """A node whose answers are changed on the way."""
+
+    def __init__(self, node: Rpc, **answers: object) -> None:
+        self._node = node
+        self._answers = answers
+        self.asked: list[str] = []
+
+    async def call(self, method: str, params: list[object]) -> object:
+        self.asked.append(method)
+        answer = self._answers.get(method, self)
+        return await self._node.call(method, params) if answer is self else answer
 
 
 def signed_header(payment: PaymentPayload) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestServer
@@ -101,8 +102,8 @@ async def test_a_rail_over_http_asks_for_payments_at_our_address(tmp_path: Path)
     ):
         assert found is not None
         assert await found.health() == ""
-        terms = (await found.rail.challenge(purchase_of())).terms
-        assert terms["accepts"][0]["payTo"] == PAY_TO == found.pay_to  # type: ignore[index]  # JSON
+        terms: dict[str, Any] = (await found.rail.challenge(purchase_of())).terms
+        assert terms["accepts"][0]["payTo"] == PAY_TO == found.pay_to
 
 
 @pytest.mark.anvil

@@ -26,7 +26,7 @@ from domain.use_cases.pay_out import Refund
 from domain.use_cases.reconcile import reconcile
 from domain.use_cases.refund_credits import RefundRequest, Refunds
 from tests.fakes.gateway import House
-from tests.fakes.payouts import HOUSE_PURSE
+from tests.fakes.payouts import HOUSE_PURSE, CashPayoutRail
 from tests.fakes.rail import CashRail
 
 WALLET = "0x" + "a" * 40
@@ -292,6 +292,26 @@ async def test_money_that_is_promised_is_not_promised_again(window: Window) -> N
         await window.ask(3_000_000, key="2")
 
 
+async def test_money_that_is_promised_over_another_rail_is_no_matter() -> None:
+    house = House(terms=Terms(refunds=TERMS))
+    gold = CashPayoutRail(house.clock, name="gold")
+    house.gateway = replace(house.gateway, payouts=(house.rail, gold))
+    window = await Window(house=house).open()
+
+    def command(work: Work) -> None:
+        work.account(window.account_id).purchase(
+            Microcredits(9_000_000), payment_id=UUID(int=1), rail="gold", at_ms=0
+        )
+
+    await house.books.run(command)
+    gold.refuses = True
+    pending = await window.refunds.ask(window.request(8_000_000, key="1", rail="gold"))
+    window.rail.purses[HOUSE_PURSE] = 3_000_000
+
+    assert pending.state == "uncertain"
+    assert (await window.refunds.ask(window.request(key="2", rail="cash"))).state == "paid"
+
+
 async def test_a_rail_that_is_down_refuses_and_nothing_is_taken(window: Window) -> None:
     window.rail.down = True
 
@@ -389,5 +409,12 @@ async def test_an_operator_is_bound_by_what_was_bought_and_by_no_limit_of_ours()
     assert window.rail.purses[WALLET] == BOUGHT
     requested = next(r for r in window.house.books.records() if r.topic == "payout.requested")
     assert (requested.fields["who"], requested.fields["why"]) == ("ops-1", "it closed")
-    with pytest.raises(RefundRefusedError):
+    with pytest.raises(RefundRefusedError, match="0 USD are available"):
         await window.refunds.ask(replace(asked, payout_id=UUID(int=1), amount=Microcredits(1)))
+
+
+async def test_a_fee_leaves_something(window: Window) -> None:
+    asked = replace(window.request(1_000, fee=1_000), who="ops-1", why="a slip")
+
+    with pytest.raises(RefundRefusedError, match=r"nothing would be left after the fee of 0\.001"):
+        await window.refunds.ask(asked)

@@ -173,6 +173,46 @@ async def test_of_two_that_sign_only_the_first_written_down_is_sent(window: Wind
     assert window.topics().count("payout.prepared") == 2
 
 
+async def test_what_was_signed_and_expired_unsent_is_given_back(window: Window) -> None:
+    await died_after(window, 12)
+    assert window.topics()[-1] == "payout.prepared"
+
+    await window.house.clock.advance(10**6)
+    await reconcile(window.house.gateway)
+
+    assert window.topics()[-1] == "payout.failed"
+    assert (await window.available(), window.rail.till) == (BOUGHT, {})
+
+
+class Overtaken(Fuse):
+    """Before the step of this number, another process does all that is left."""
+
+    def __init__(self, window: Window, step: int) -> None:
+        super().__init__()
+        self._other = process_of(window.house.gateway, Fuse())
+        self._payout_id = window.request(AMOUNT).payout_id
+        self._at = step
+
+    def step(self, _name: str = "") -> None:
+        self._at -= 1
+        if self._at == 0:
+            with pytest.raises(StopIteration):
+                # Nothing of it waits for anything, so that it ends where it begins.
+                finish_payout(self._other, self._payout_id).send(None)
+
+
+@pytest.mark.parametrize("step", range(1, 9))
+async def test_who_is_overtaken_finds_it_done(window: Window, step: int) -> None:
+    await died_after(window, 8)
+    behind = process_of(window.house.gateway, Overtaken(window, step))
+
+    refund = await finish_payout(behind, window.request(AMOUNT).payout_id)
+
+    assert refund.state == "paid"
+    assert window.rail.purses[WALLET] == NET
+    assert window.topics().count("payout.paid") == 1
+
+
 async def test_a_rail_at_fault_is_told_and_holds_up_no_other(
     window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:

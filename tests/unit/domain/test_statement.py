@@ -12,6 +12,7 @@ from domain.account import Account
 from domain.focus import focus_csv, rows
 from domain.money import NOTHING, Microcredits
 from domain.payment import Payment
+from domain.payout import Payout
 from domain.period import Cuts, Period, parse_hour
 from domain.price_list import PublishedPriceBook
 from domain.pricing import DEFAULT_PRICE_BOOK, PriceBook, Tariff
@@ -107,6 +108,33 @@ class Tale:
         )
         self.journal.save(self.account)
 
+    def withdraws(self, amount: int, *, fee: int = 0, at_ms: int) -> Payout:
+        payout = Payout.request(
+            payout_id=Payout.create_id(self.account.id, str(at_ms)),
+            account_id=self.account.id,
+            rail="x402",
+            chain="evm",
+            wallet=self.account.wallet,
+            amount=Microcredits(amount),
+            fee=Microcredits(fee),
+            who="",
+            why="",
+            at_ms=at_ms,
+        )
+        self.account.withdraw(payout.amount, payout_id=payout.id, rail="x402", at_ms=at_ms)
+        self.journal.save(self.account, payout)
+        return payout
+
+    def is_paid(self, payout: Payout, *, at_ms: int) -> None:
+        self.account.pay_out(
+            payout_id=payout.id, rail="x402", fee=payout.fee, reference="0xback", at_ms=at_ms
+        )
+        self.journal.save(self.account)
+
+    def takes_back(self, payout: Payout, *, at_ms: int) -> None:
+        self.account.take_back(payout_id=payout.id, rail="x402", at_ms=at_ms)
+        self.journal.save(self.account)
+
     def between(self, from_ms: int = OCTOBER_MS, to_ms: int = NOVEMBER_MS) -> Statement:
         return told(self.journal.records, self.account.id, from_ms, to_ms)
 
@@ -136,6 +164,57 @@ def test_a_purchase_names_its_rail_and_its_transfer(tale: Tale) -> None:
 
     assert (line.kind, line.moved, line.facts["rail"]) == ("purchase", Balance(5_000), "x402")
     assert (line.facts["network"], line.facts["reference"]) == ("eip155:8453", "0xfeed")
+
+
+def test_a_payout_is_told_when_it_is_taken_and_when_it_is_paid(tale: Tale) -> None:
+    """B16: taken in October, on the chain in November."""
+    tale.buys(5_000, at_ms=OCTOBER_MS)
+    payout = tale.withdraws(4_000, fee=100, at_ms=NOVEMBER_MS - 1)
+    open_end = tale.between()
+    tale.is_paid(payout, at_ms=NOVEMBER_MS)
+
+    october, november = tale.between(), tale.between(NOVEMBER_MS, NOVEMBER_MS + 3_600_000)
+
+    assert october.lines == open_end.lines
+    assert [(line.kind, line.moved.available) for line in october.lines[1:]] == [("payout", -4_000)]
+    assert totals(october)["paid_out_microcredits"] == 4_000
+    (paid,) = november.lines
+    assert (paid.kind, paid.moved, paid.after) == ("payout_paid", Balance(), Balance(1_000))
+    assert paid.facts == {
+        "payout_id": str(payout.id),
+        "rail": "x402",
+        "reference": "0xback",
+        "paid_microcredits": 3_900,
+        "fee_microcredits": 100,
+    }
+    assert list(rows(october, provider="us"))[1:] == []
+
+
+def test_a_payout_that_came_back_is_no_payout(tale: Tale) -> None:
+    tale.buys(5_000, at_ms=OCTOBER_MS)
+    tale.takes_back(tale.withdraws(4_000, at_ms=OCTOBER_MS + 1), at_ms=OCTOBER_MS + 2)
+
+    made = tale.between()
+
+    assert [line.kind for line in made.lines] == ["purchase", "payout", "payout_returned"]
+    assert made.closing == Balance(5_000)
+    assert totals(made)["paid_out_microcredits"] == 0
+    assert [row["ChargeCategory"] for row in rows(made, provider="us")] == ["Purchase"]
+
+
+@pytest.mark.parametrize("fee", [0, 100])
+def test_a_payout_in_focus_is_a_purchase_the_other_way_round(tale: Tale, fee: int) -> None:
+    tale.buys(5_000, at_ms=OCTOBER_MS)
+    tale.is_paid(tale.withdraws(4_000, fee=fee, at_ms=OCTOBER_MS + 1), at_ms=OCTOBER_MS + 2)
+
+    made = tale.between()
+
+    billed = [Decimal(str(row["BilledCost"])) for row in rows(made, provider="us")]
+    effective = [Decimal(str(row["EffectiveCost"])) for row in rows(made, provider="us")]
+    assert problems(focus_csv(made, provider="gateway.test")) == []
+    assert billed[:2] == [Decimal("0.005"), Decimal(fee - 4_000) / 10**6]
+    assert sum(effective) == Decimal(fee) / 10**6
+    assert len(billed) == (3 if fee else 2)
 
 
 def test_a_session_open_at_the_end_of_a_period_is_told_as_usage_in_the_next(tale: Tale) -> None:

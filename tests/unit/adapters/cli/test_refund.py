@@ -116,13 +116,15 @@ def test_where_there_is_no_ledger_it_says_so(tmp_path: Path, payphone: Screen) -
 
 
 @contextmanager
-def gateway_on(data: Path) -> Iterator[None]:
-    """A gateway that runs: it holds the folder, looks into its inbox, and pays."""
+def gateway_on(data: Path, *faults: str) -> Iterator[None]:
+    """A gateway that runs: it holds the folder, looks into its inbox, and pays, if it can."""
     stop = threading.Event()
 
     async def run() -> None:
         with held(data), stored_house(data) as stored:
             inbox = Inbox(data)
+            for fault in faults:
+                setattr(stored.house.rail, fault, True)
             up.set()
             attending = asyncio.create_task(inbox.attend(stored.gateway, is_owner=lambda: True))
             while not stop.is_set():
@@ -152,6 +154,34 @@ def test_a_gateway_that_runs_is_handed_it_and_pays(data: Path, payphone: Screen)
     assert f"refund {ID}: 0.4 USD of credit" in said
     assert "paid 0.4 USD: cash receipt cash|" in said
     assert [payout.state for payout in payouts(data)] == ["paid"]
+
+
+def test_a_gateway_that_is_busy_takes_it_later(
+    data: Path, payphone: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.cli.refund._TAKEN_WAIT_S", 0.1)
+    with held(data):
+        said = payphone(
+            *("refund", "--data", data, "--account", ACCOUNT_ID, "--amount", "0.4", "--id", ID),
+            *("--wait", *WHY),
+        )
+
+    assert "its gateway, which is busy, takes it in later" in said
+    assert Inbox(data).is_waiting(Payout.create_id(ACCOUNT_ID, f"operator:{ID}"))
+
+
+def test_a_refund_that_takes_long_is_asked_for_again(
+    data: Path, payphone: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.cli.refund._PAID_WAIT_S", 0.1)
+    words = ("refund", "--data", data, "--account", ACCOUNT_ID, "--amount", "0.4", "--id", ID)
+    with gateway_on(data, "loses_answers", "unreadable"):
+        late = payphone(*words, "--wait", *WHY, status=1)
+    with gateway_on(data):
+        paid = payphone(*words, "--wait", *WHY)
+
+    assert f"still under way (uncertain): ask again with --id {ID}" in late
+    assert "paid 0.4 USD" in paid
 
 
 def test_a_gateway_that_refuses_is_heard(data: Path, payphone: Screen) -> None:

@@ -30,7 +30,8 @@ def purchase_at(path: str, chain: str = "evm") -> Purchase:
 
 
 def said(path: str, chain: str = "evm") -> dict[str, Any]:
-    found: dict[str, Any] = discovery_of(purchase_at(path, chain))[BAZAAR]  # type: ignore[assignment]  # JSON
+    found = discovery_of(purchase_at(path, chain))[BAZAAR]
+    assert isinstance(found, dict)
     return found
 
 

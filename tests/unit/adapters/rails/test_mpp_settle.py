@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from eth_account import Account
+from mpp.methods.tempo.attribution import encode as memo_of
 from pytempo import Call  # type: ignore[import-untyped]  # ships no types
 
 from adapters.rails.mpp_networks import TEMPO
@@ -70,16 +71,18 @@ async def test_shown_both_ways_it_is_one_payment(chain: Tempo) -> None:
 
 
 async def test_what_its_payer_sent_meanwhile_still_verifies_and_settles(chain: Tempo) -> None:
-    challenge = await chain.payer.asked()
+    purchase = chain.payer.purchase(MUCH)
+    challenge = await chain.payer.asked(purchase)
     raw = chain.payer.signed(challenge)
-    proof = await chain.payer.decoded(transaction_headers(challenge, raw))
+    proof = await chain.payer.decoded(transaction_headers(challenge, raw), purchase)
     await chain.sent(raw)
     rail = chain.payer.new_rail()
 
-    await rail.verify(proof, chain.payer.purchase())
+    # The wallet is empty now, and that is no reason to refuse.
+    await rail.verify(proof, purchase)
 
     assert isinstance(await rail.settle(proof), Settled)
-    assert await chain.received() == PRICE
+    assert await chain.received() == MUCH
 
 
 async def test_a_sent_payment_is_taken_after_its_challenge_expired(chain: Tempo) -> None:
@@ -106,6 +109,15 @@ async def test_a_hash_shown_for_another_challenge_is_refused(chain: Tempo) -> No
 
     with pytest.raises(PaymentRefusedError, match="answers this challenge"):
         await chain.payer.decoded(hash_headers(await chain.payer.asked(), sent))
+
+
+async def test_a_sent_transaction_for_another_host_is_refused(chain: Tempo) -> None:
+    challenge = await chain.payer.asked()
+    memo = memo_of(challenge_id=challenge.id, server_id="other.test")
+    sent = await chain.sent(chain.payer.signed(challenge, Signing(memo=memo)))
+
+    with pytest.raises(PaymentRefusedError, match="answers this challenge"):
+        await chain.payer.decoded(hash_headers(challenge, sent))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ async def test_the_challenge_names_the_fee_payer_and_where_dollars_go(
 async def test_the_body_has_the_terms_for_clients_of_version_1(cluster: SolanaSandbox) -> None:
     challenge = await cluster.rail.challenge(cluster.purchase())
 
-    (legacy,) = challenge.terms["accepts"]  # type: ignore[misc]  # JSON
+    (legacy,) = challenge.terms["accepts"]  # type: ignore[misc]  # it is JSON
     assert legacy["network"] == "solana"
     assert legacy["maxAmountRequired"] == "100000"
     assert legacy["extra"] == {"feePayer": str(FEE_PAYER.pubkey())}

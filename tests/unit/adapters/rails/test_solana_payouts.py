@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from adapters.rails.networks import SOLANA
 from adapters.rails.solana_chain import SolanaReader
 from adapters.rails.solana_payouts import SolanaPayouts
-from domain.errors import RailDownError
+from domain.errors import PaymentRefusedError, RailDownError
 from domain.money import Microcredits
 from domain.ports.payments import Absent, Payout, Rejected, Settled
 from tests.fakes.solana_sandbox import BUYER, MUCH, PAY_TO, TILL, SolanaSandbox
@@ -106,7 +106,7 @@ async def test_more_than_there_is_moves_nothing(cluster: SolanaSandbox) -> None:
 
 
 async def test_a_customer_without_a_token_account_is_not_paid(cluster: SolanaSandbox) -> None:
-    with pytest.raises(RailDownError):
+    with pytest.raises(PaymentRefusedError, match="no account"):
         await payouts(cluster).prepare(payout(to=str(Keypair().pubkey())))
 
 

@@ -94,6 +94,25 @@ def test_a_sent_transaction_is_sent_once(signed: str) -> None:
     assert node.asked == ["sendTransaction"]
 
 
+def test_what_nobody_has_seen_is_sent_again_while_it_is_waited_for(signed: str) -> None:
+    unseen: dict[str, object] = {"value": [None]}
+    node = Scripted(name_of(signed), *[unseen] * 5, NodeSilentError("busy"), status("confirmed"))
+    signer = SolanaSigner(FEE_PAYER, node)
+    name = signer.send_transaction(signed, NETWORK)
+
+    signer.confirm_transaction(name, NETWORK)
+
+    assert node.asked.count("sendTransaction") == 2
+
+
+def test_who_waits_is_let_go_at_the_end(signed: str) -> None:
+    signer = SolanaSigner(FEE_PAYER, Scripted({"value": [None]}))
+    signer.close()
+
+    with pytest.raises(TimeoutError):
+        signer.confirm_transaction(name_of(signed), NETWORK)
+
+
 def test_a_node_that_refuses_has_sent_nothing(signed: str) -> None:
     with pytest.raises(NodeRefusedError):
         SolanaSigner(FEE_PAYER, Scripted(NodeRefusedError("no"))).send_transaction(signed, NETWORK)

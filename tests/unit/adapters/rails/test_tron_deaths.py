@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
 from adapters.rails.tron import TronRail
 from domain.account import Account
-from domain.errors import PaymentUncertainError
+from domain.errors import PaymentRefusedError, PaymentUncertainError
 from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.ports.payments import (
     Absent,
     Challenge,
     Outcome,
+    PaymentRail,
     Proof,
     Purchase,
     Receipt,
@@ -47,8 +48,14 @@ class Watched:
     def serves(self, chain: str) -> bool:
         return self._rail.serves(chain)
 
-    async def challenge(self, purchase: Purchase, *, refusal: object = None) -> Challenge:
-        return await self._rail.challenge(purchase)
+    async def challenge(
+        self,
+        purchase: Purchase,
+        *,
+        refusal: PaymentRefusedError | None = None,
+        beside: Sequence[PaymentRail] = (),
+    ) -> Challenge:
+        return await self._rail.challenge(purchase, refusal=refusal, beside=beside)
 
     async def decode(self, headers: dict[str, str], purchase: Purchase) -> Proof | None:
         return await self._rail.decode(headers, purchase)

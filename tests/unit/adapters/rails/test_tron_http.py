@@ -102,12 +102,18 @@ async def test_an_error_is_no_answer(status: int) -> None:
 
 async def test_a_facilitator_that_says_nothing_is_not_waited_for() -> None:
     given_up = asyncio.Event()
+    asked = []
 
-    async def answer(_: web.Request) -> web.Response:
-        await given_up.wait()
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        if len(asked) > 1:
+            await given_up.wait()
         return web.json_response({"kinds": []})
 
-    async with facilitator_at(answer, timeout_ms=50) as facilitator:
+    async with facilitator_at(answer, timeout_ms=10_000) as facilitator:
+        # Connected already: to give up while connecting would be another thing.
+        await facilitator.supported()
+        facilitator._timeout_s = 0.05
         with pytest.raises(TimeoutError):
             await facilitator.supported()
         given_up.set()

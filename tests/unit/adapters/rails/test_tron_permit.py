@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import base58
 import pytest
 from coincurve import PrivateKey
 from eth_account import Account
@@ -31,6 +32,8 @@ VECTORS: dict[str, Any] = json.loads(
 )
 WIRE: dict[str, Any] = VECTORS["permit"]["paymentPermit"]
 SIGNATURE: str = VECTORS["permit"]["signature"]
+# Right in all but its first byte.
+OF_ANOTHER_CHAIN = base58.b58encode_check(b"\x42" + b"\x01" * 20).decode("ascii")
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -132,6 +135,10 @@ def test_the_receipt_is_the_published_one() -> None:
     assert receipt.facts == {"tron_tx_hash": purchase["transaction"]}
 
 
+def test_an_address_of_another_chain_is_as_long() -> None:
+    assert len(OF_ANOTHER_CHAIN) == len(BUYER)
+
+
 @pytest.mark.parametrize("address", [BUYER, CARRIER, PAY_TO, ZERO])
 def test_an_address_and_its_account_belong_together(address: str) -> None:
     assert address_of(account_of(address)) == address
@@ -150,6 +157,7 @@ def test_what_a_network_names_are_addresses(network: Any) -> None:  # noqa: ANN4
         "0x19e7e376e7c213b7e7e7e46cc70a5dd086daff2a",
         BUYER[:-1] + ("R" if BUYER[-1] != "R" else "S"),
         BUYER + " ",
+        OF_ANOTHER_CHAIN,
         BUYER.lower(),
         "",
         None,

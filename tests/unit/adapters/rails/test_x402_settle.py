@@ -165,6 +165,34 @@ async def test_a_stranger_may_carry_the_payment_before_we_verify(sandbox: Sandbo
     assert sandbox.received() == PRICE
 
 
+async def test_a_payment_used_in_a_way_not_yet_seen_is_not_refused(sandbox: Sandbox) -> None:
+    class Late(SandboxNode):
+        async def call(self, method: str, params: list[object]) -> object:
+            return [] if method == "eth_getLogs" else await super().call(method, params)
+
+    payment = await sandbox.pay()
+    proof = await sandbox.decoded(payment)
+    submit(sandbox.chain, payment)
+
+    with pytest.raises(RailDownError):
+        await sandbox.new_rail(rpc=Late(sandbox.chain)).verify(proof, sandbox.purchase())
+
+
+async def test_a_facilitator_whose_node_is_ahead_of_ours_does_not_have_it_refused(
+    sandbox: Sandbox,
+) -> None:
+    class Behind(SandboxNode):
+        async def call(self, method: str, params: list[object]) -> object:
+            return "0x0" if method == "eth_call" else await super().call(method, params)
+
+    payment = await sandbox.pay()
+    proof = await sandbox.decoded(payment)
+    submit(sandbox.chain, payment)
+
+    with pytest.raises(RailDownError):
+        await sandbox.new_rail(rpc=Behind(sandbox.chain)).verify(proof, sandbox.purchase())
+
+
 async def test_a_payment_carried_long_ago_is_not_taken_as_new(sandbox: Sandbox) -> None:
     payment = await sandbox.pay()
     proof = await sandbox.decoded(payment)

@@ -31,7 +31,7 @@ async def sandbox() -> AsyncIterator[TronSandbox]:
 async def written(sandbox: TronSandbox, amount: int = 5, **fields: object) -> dict[str, Any]:
     """A transfer of USDT to somewhere else, as the node writes it for a wallet."""
     to, many = account_of(ELSEWHERE).hex().rjust(64, "0"), f"{amount:064x}"
-    answer = await sandbox.network.reader.answer(
+    answer: dict[str, Any] = await sandbox.network.reader.answer(
         "wallet/triggersmartcontract",
         {
             "owner_address": BUYER,
@@ -42,7 +42,7 @@ async def written(sandbox: TronSandbox, amount: int = 5, **fields: object) -> di
         }
         | fields,
     )
-    transaction: dict[str, Any] = answer["transaction"]  # type: ignore[assignment]  # JSON
+    transaction: dict[str, Any] = answer["transaction"]
     return transaction
 
 
