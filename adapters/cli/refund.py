@@ -142,7 +142,10 @@ def _hand_in(options: argparse.Namespace, request: RefundRequest, console: Conso
         with _told(console, "the gateway takes it in"):
             _until(lambda: not inbox.is_waiting(request.payout_id), _TAKEN_WAIT_S)
         if inbox.is_waiting(request.payout_id):
-            return f"left in {options.data}: its gateway, which is busy, takes it in later"
+            return (
+                f"left in {options.data}: its gateway is busy and takes it in later, if this is "
+                "the user that it runs as"
+            )
         if inbox.refusal(request.payout_id):
             raise UsageError(inbox.refusal(request.payout_id)) from None
         return ""

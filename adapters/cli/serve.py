@@ -123,10 +123,9 @@ def _wallets(place: Site, sandbox: Sandbox) -> dict[str, object]:
         "evm_address": sandbox.evm.address,
     }
     for network in sandbox.networks:
-        if network.name != "base":
-            secret = "secret_key" if network.name == "solana" else "private_key"
-            told[f"{network.name}_{secret}"] = network.wallet.secret_key
-            told[f"{network.name}_address"] = network.wallet.address
+        secret = "secret_key" if network.name == "solana" else "private_key"
+        told[f"{network.name}_{secret}"] = network.wallet.secret_key
+        told[f"{network.name}_address"] = network.wallet.address
         told[f"{network.name}_rpc_url"] = node_url(place.url, network)
     return told
 

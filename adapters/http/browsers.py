@@ -19,7 +19,7 @@ _ALLOWED = (
 )
 _EXPOSED = (
     "PAYMENT-REQUIRED, PAYMENT-RESPONSE, X-PAYMENT-RESPONSE, Retry-After, X-Request-Id, "
-    "X-Log-Size, Content-Disposition"
+    "X-Log-Size, Content-Disposition, WWW-Authenticate, Payment-Receipt, Cache-Control"
 )
 
 

@@ -34,8 +34,8 @@ _JSON = "application/json"
 class Counter:
     """One path where credit is sold: by which protocol, and to wallets of which chains.
 
-    `chains` is what `wallet_chain` may say, and the wallets' chain each stands for. Where only one
-    chain pays, the wallet need not be named: it is whoever pays.
+    `chains` is what `wallet_chain` may say, and the wallets' chain each stands for. Where they are
+    all one, the wallet need not be named: it is whoever pays.
     """
 
     path: str
@@ -82,13 +82,14 @@ class Credits:
         return await sell(self._rails(counter, purchase.chain), headers, purchase, take)
 
     def _purchase(self, counter: Counter, body: Body, content: bytes) -> Purchase:
-        only = next(iter(counter.chains)) if len(counter.chains) == 1 else None
-        named = body.text("wallet_chain", length_max=16, default=only)
+        is_one = len(set(counter.chains.values())) == 1
+        usual = next(iter(counter.chains)) if is_one else None
+        named = body.text("wallet_chain", length_max=16, default=usual)
         if named not in counter.chains:
             raise malformed("wallet_chain", " or ".join(counter.chains), named)
         chain = counter.chains[named]
         address = body.text(
-            "wallet_address", length_max=_ADDRESS_LENGTH_MAX, default="" if only else None
+            "wallet_address", length_max=_ADDRESS_LENGTH_MAX, default="" if is_one else None
         )
         return Purchase(
             chain=chain,

@@ -13,7 +13,8 @@ from domain.gateway import Gateway
 from domain.money import MICROCREDITS_PER_USD, NOTHING, Microcredits
 from domain.payout import Payout
 from domain.use_cases.pay_out import Refund
-from domain.use_cases.refund_credits import RefundQuote, RefundRequest, Refunds
+from domain.use_cases.quote_refund import RefundQuote
+from domain.use_cases.refund_credits import RefundRequest, Refunds
 
 _MOST = Microcredits(1_000_000 * MICROCREDITS_PER_USD)
 _RAIL_LENGTH_MAX = 32

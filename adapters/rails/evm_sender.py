@@ -13,6 +13,8 @@ from adapters.rails.gas import GAS_LIMIT, Fees
 from adapters.rails.node_line import NodeLine, NodeRefusedError, NodeSilentError, quantity
 from domain.ports.clock import Clock
 
+# The x402 library waits twice, and the rail no longer than 30 seconds for both.
+RECEIPT_WAIT_MS = 12_000
 _SEND_TRIES = 5
 # As long as nodes may take to tell each other of a transaction; after that an unseen one is lost.
 _UNSEEN_MS = 10_000
@@ -54,7 +56,7 @@ class Sender:
         *,
         chain_id: int,
         clock: Clock,
-        receipt_wait_ms: int = 20_000,
+        receipt_wait_ms: int = RECEIPT_WAIT_MS,
         resend_after_ms: int = 6_000,
         poll_ms: int = 250,
     ) -> None:

@@ -24,6 +24,8 @@ _VERSION = 2
 # Chain time past the deadline before we believe that nothing can land: a block is settled for good
 # after about a minute, and nodes behind one address are not equally far.
 _FINAL_MS = 120_000
+# Nodes show an event a moment after what it changed.
+_TRACE_TRIES = 3
 # What a facilitator says before it sends anything.
 REASONS = {
     "amount_mismatch": "the permit pays too little",
@@ -118,7 +120,7 @@ class PermitDesk:
         tries = 1 if reason in REASONS else self._confirm_tries
         for attempt in range(tries):
             if attempt:
-                await self._clock.sleep_until(self._clock.now_ms() + self._confirm_wait_ms)
+                await self._wait()
             found = await self._found(proof, signed.permit, hint)
             if isinstance(found, Settled):
                 return found
@@ -131,9 +133,20 @@ class PermitDesk:
         return Uncertain(hint)
 
     async def lookup(self, proof: Proof) -> Settled | Absent | Uncertain:
-        return await self._found(proof, SignedPermit.of(proof).permit, "")
+        permit = SignedPermit.of(proof).permit
+        for attempt in range(_TRACE_TRIES):
+            if attempt:
+                await self._wait()
+            found = await self._found(proof, permit, "")
+            if found is not None:
+                return found
+        # It may be later still, so it stays open.
+        return Uncertain("")
 
-    async def _found(self, proof: Proof, permit: Permit, hint: str) -> Settled | Absent | Uncertain:
+    async def _found(
+        self, proof: Proof, permit: Permit, hint: str
+    ) -> Settled | Absent | Uncertain | None:
+        """What the chain says; None where the nonce is used and the node does not show yet how."""
         try:
             # First the time, then the nonce: what is unused now was unused then.
             head = await self._chain.head()
@@ -150,8 +163,10 @@ class PermitDesk:
             case Voided():
                 return Absent(final=True)
             case None:
-                # Used, and the node has not shown us how: it may be late, so it stays open.
-                return Uncertain(hint)
+                return None
+
+    async def _wait(self) -> None:
+        await self._clock.sleep_until(self._clock.now_ms() + self._confirm_wait_ms)
 
     async def _submit(self, signed: SignedPermit) -> SettleResponse | None:
         """The facilitator's word, which is not the last; None where it gave none."""

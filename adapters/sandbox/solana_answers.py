@@ -10,6 +10,7 @@ import base58
 from solders.hash import Hash
 from solders.message import from_bytes_versioned
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 from solders.token.associated import get_associated_token_address
 from solders.token.state import TokenAccount
 from solders.transaction import VersionedTransaction
@@ -168,7 +169,7 @@ class Call:
             return str(transaction.signatures[0])
 
     def statuses(self) -> object:
-        found = [self._chain.find(name) for name in self.names(_STATUSES_MAX)]
+        found = [self._chain.find(_signature(name)) for name in self.names(_STATUSES_MAX)]
         return self.valued([None if landed is None else self._status(landed) for landed in found])
 
     def signatures(self) -> object:
@@ -190,7 +191,7 @@ class Call:
         return entries[: min(limit, _PAGE_MAX)]
 
     def transaction(self) -> object:
-        landed = self._chain.find(self.text())
+        landed = self._chain.find(_signature(self.text()))
         if landed is None or landed.slot > self.slot:
             return None
         raw = bytes(landed.transaction)
@@ -277,6 +278,13 @@ METHODS: dict[str, Callable[[Call], object]] = {
     "getVersion": lambda _: _VERSION,
     "getRecentPrioritizationFees": lambda _: [],
 }
+
+
+def _signature(text: str) -> str:
+    """As a node takes it; ValueError for what can be none."""
+    if len(base58.b58decode(text)) != Signature.LENGTH:
+        raise ValueError(text)
+    return text
 
 
 def _told(ran: Ran) -> Envelope:

@@ -127,10 +127,12 @@ class SandboxTron:
     async def read(self, *, to: bytes, data: bytes, owner: bytes) -> bytes:
         """Call a contract against the newest state; TronRevertedError where it refuses."""
         call: dict[str, object] = {"from": _hex(owner), "to": _hex(to), "data": _hex(data)}
-        try:
-            return _bytes(await self._anvil.call("eth_call", [call, "latest"]))
-        except AnvilRefusedError as error:
-            raise TronRevertedError(_output(error.data)) from error
+        # In turn, so that what a call sees is what `mined` and `between` tell.
+        async with self._turn:
+            try:
+                return _bytes(await self._anvil.call("eth_call", [call, "latest"]))
+            except AnvilRefusedError as error:
+                raise TronRevertedError(_output(error.data)) from error
 
     async def has_code(self, account: bytes) -> bool:
         return bool(_bytes(await self._anvil.call("eth_getCode", [_hex(account), "latest"])))

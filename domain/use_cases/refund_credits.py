@@ -18,12 +18,12 @@ from domain.errors import (
 )
 from domain.gateway import Gateway, RefundTerms
 from domain.ledger import Work
-from domain.money import NOTHING, Microcredits
+from domain.money import Microcredits
 from domain.payout import DAY_MS, Payout, PayoutDay
 from domain.ports.books import Books
 from domain.ports.clock import Clock
-from domain.ports.payments import PayoutRail
 from domain.use_cases.pay_out import Refund, finish_payout, refund_of
+from domain.use_cases.quote_refund import RefundQuote, quote_refund
 
 # How long an answer waits for the chain; what takes longer is asked for again.
 ANSWER_WAIT_S = 20.0
@@ -46,31 +46,6 @@ class RefundRequest:
     rail: str = ""
     who: str = ""
     why: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefundQuote:
-    """What a wallet could have paid back to `wallet` on `chain` now.
-
-    `payable` is what each rail could give, the most first, of `available` credit; `most` is that of
-    the `rail` asked for or of the first, under every limit. `day_left` is what all wallets may yet
-    ask for today, `funds` what the rail's wallet can pay. `refusal` says why nothing can be had, ""
-    where something can.
-    """
-
-    account_id: UUID
-    chain: str
-    wallet: str
-    available: Microcredits
-    rail: str
-    payable: tuple[tuple[str, Microcredits], ...]
-    least: Microcredits
-    most: Microcredits
-    most_of_one: Microcredits
-    fee: Microcredits
-    day_left: Microcredits
-    funds: Microcredits
-    refusal: str
 
 
 class Refunds:
@@ -119,54 +94,31 @@ class Refunds:
         return await self.find(refund.account_id, refund.payout_id)
 
 
-async def quote_refund(gateway: Gateway, account_id: UUID, *, rail: str = "") -> RefundQuote:
-    terms, now_ms = gateway.terms.refunds, gateway.clock.now_ms()
-    account, day_left = await gateway.books.run(
-        partial(_standing, account_id=account_id, most=terms.day_max, at_ms=now_ms)
-    )
-    rails = {r.name: r for r in gateway.payouts if account.bought.get(r.name, NOTHING)}
-    payable = sorted(
-        ((name, account.payable(name)) for name in rails), key=lambda each: -each[1].value
-    )
-    chosen = rail or next((name for name, _ in payable), "")
-    refusal = _refusal(terms, account, tuple(rails), chosen)
-    most = funds = NOTHING
-    if not refusal:
-        funds = await _funds_left(gateway, rails[chosen])
-        most = min(account.payable(chosen), terms.most, day_left, _plus(funds, terms.fee))
-    return RefundQuote(
-        account_id=account_id,
-        chain=account.chain,
-        wallet=account.wallet,
-        available=account.available,
-        rail=chosen if chosen in rails else "",
-        payable=tuple(payable),
-        least=terms.least,
-        most=most,
-        most_of_one=terms.most,
-        fee=terms.fee,
-        day_left=day_left,
-        funds=funds,
-        refusal=refusal,
-    )
-
-
 async def request_refund(gateway: Gateway, request: RefundRequest) -> Refund:
     """Take the credit and note that it is to be paid back, or refuse and take nothing.
 
     An operator's request is bound by what the wallet has and bought, and by no limit of ours.
     """
-    now_ms = gateway.clock.now_ms()
     if request.who:
         return await write_operators_refund(gateway.books, gateway.clock, request)
-    terms = gateway.terms.refunds
     # One after the other, so that two do not count on the same money.
     async with gateway.turnstile.alone(_FUNDS):
         quote = await quote_refund(gateway, request.account_id, rail=request.rail)
-        _check_quote(quote, request)
-        chosen = replace(request, rail=quote.rail)
+        try:
+            _check_quote(quote, request)
+        except (RefundRefusedError, RefundsExhaustedError):
+            # A copy may have been ahead, and what it took is why there is less now.
+            known = await gateway.books.run(partial(_known, request=request))
+            if known is None:
+                raise
+            return known
         return await gateway.books.run(
-            partial(write_refund, request=chosen, terms=terms, at_ms=now_ms)
+            partial(
+                write_refund,
+                request=replace(request, rail=quote.rail),
+                terms=gateway.terms.refunds,
+                at_ms=gateway.clock.now_ms(),
+            )
         )
 
 
@@ -181,8 +133,7 @@ def _check_quote(quote: RefundQuote, request: RefundRequest) -> None:
         reason = f"the fee is {quote.fee.usd} USD, and the request names {request.fee.usd}"
     if reason:
         raise RefundRefusedError(reason=reason, least=quote.least, most=quote.most, fee=quote.fee)
-    allowed = min(dict(quote.payable)[quote.rail], quote.most_of_one, quote.day_left)
-    if _plus(quote.funds, quote.fee) < request.amount <= allowed:
+    if quote.paid_by_funds < request.amount <= quote.allowed:
         raise RefundsExhaustedError(limit="funds", left=quote.funds, retry_after_ms=_FUNDS_RETRY_MS)
 
 
@@ -250,53 +201,12 @@ def best_rail(account: Account) -> str:
     return max(sorted(account.bought), key=lambda name: account.bought[name].value, default="")
 
 
-def _refusal(terms: RefundTerms, account: Account, rails: tuple[str, ...], rail: str) -> str:
-    """Why this wallet gets nothing over this rail, whatever the amount."""
-    if not terms.enabled:
-        return "this gateway pays back to the chain only where its operator does it"
-    if not rails:
-        return "this wallet has paid over no rail that can pay back"
-    if rail not in rails:
-        return f"{rail} is not a rail this wallet has paid over and that can pay back"
-    if account.payable(rail) < terms.least:
-        return f"less than the least of {terms.least.usd} USD is available"
-    return ""
-
-
-async def _funds_left(gateway: Gateway, rail: PayoutRail) -> Microcredits:
-    """What the rail's wallet holds, less what it is about to pay."""
-    await gateway.views.caught_up(gateway.books.position)
-    promised = 0
-    for payout_id in await gateway.views.payouts_unfinished():
-        found = await gateway.books.run(partial(_look, payout_id=payout_id))
-        if found.rail == rail.name and not found.is_over:
-            promised += found.net.value
-    funds = await rail.funds()
-    return Microcredits(max(0, funds.value - promised))
-
-
-def _plus(funds: Microcredits, fee: Microcredits) -> Microcredits:
-    """The largest refund that such funds can pay: its fee stays here."""
-    return funds + fee if funds else NOTHING
-
-
-def _standing(
-    work: Work, *, account_id: UUID, most: Microcredits, at_ms: int
-) -> tuple[Account, Microcredits]:
-    day = work.find(PayoutDay, PayoutDay.create_id(at_ms))
-    return work.account(account_id), most if day is None else day.left_of(most)
-
-
 def _known(work: Work, *, request: RefundRequest) -> Refund | None:
     payout = work.find(Payout, request.payout_id)
     if payout is None:
         return None
     payout.check_same(rail=request.rail, amount=request.amount, fee=request.fee)
     return refund_of(payout)
-
-
-def _look(work: Work, *, payout_id: UUID) -> Refund:
-    return refund_of(work.payout(payout_id))
 
 
 def _find(work: Work, *, account_id: UUID, payout_id: UUID) -> Refund:

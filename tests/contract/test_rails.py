@@ -10,6 +10,7 @@ import pytest
 from domain.errors import MalformedError, PaymentRefusedError, RailDownError
 from domain.money import Microcredits
 from domain.ports.payments import Absent, Outcome, Rejected, Settled, Uncertain
+from tests.fakes.base_shop import BASE_SHOPS
 from tests.fakes.mpp_sandbox import mpp_on_tempo
 from tests.fakes.shop import MUCH, PRICE, SHOPS, Shop
 from tests.fakes.solana_shop import SOLANA_SHOPS
@@ -18,7 +19,10 @@ from tests.fakes.tron_sandbox import TRON_SHOPS
 ALL_SHOPS = (
     *SHOPS,
     *SOLANA_SHOPS,
-    *(pytest.param(shop, marks=pytest.mark.anvil) for shop in (mpp_on_tempo, *TRON_SHOPS)),
+    *(
+        pytest.param(shop, marks=pytest.mark.anvil)
+        for shop in (*BASE_SHOPS, mpp_on_tempo, *TRON_SHOPS)
+    ),
 )
 
 

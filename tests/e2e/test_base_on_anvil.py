@@ -19,7 +19,7 @@ from x402.http.clients.httpx import x402HttpxClient
 from x402.mechanisms.evm.exact.register import register_exact_evm_client
 from x402.mechanisms.evm.signers import EthAccountSigner
 
-from adapters.cli.customer import Customer
+from adapters.cli.customer import Customer, GatewayRefusedError
 from adapters.sandbox.facilitator import facilitator_app
 from tests.e2e.conftest import ROOT, GatewayProcess, start_process
 from tests.e2e.payer import PURCHASE, Payer
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 GAS_ADDRESS = Account.from_key(GAS_KEY).address
 BUYER = Account.from_key(THROWAWAY_KEY).address
 START_TIMEOUT_S = 60
+FLEET = "the secret of a fleet that is not there"
 REFUND = "/v1/account/refund"
 
 Start = Callable[..., Awaitable[GatewayProcess]]
@@ -58,8 +59,8 @@ def settings(folder: Path, rpc_url: str, **others: str) -> dict[str, str]:
     return {name: value for name, value in {**given, **others}.items() if value}
 
 
-async def started(folder: Path, environ: dict[str, str]) -> GatewayProcess:
-    return await asyncio.to_thread(start_process, folder / "data", "serve", "--no-fetch", **environ)
+async def started(folder: Path, environ: dict[str, str], *words: str) -> GatewayProcess:
+    return await asyncio.to_thread(start_process, folder / "data", *words, **environ)
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -68,7 +69,9 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     running: list[GatewayProcess] = []
 
     async def begin(rpc_url: str, **others: str) -> GatewayProcess:
-        running.append(await started(tmp_path, settings(tmp_path, rpc_url, **others)))
+        environ = settings(tmp_path, rpc_url, PAYPHONE_FLEET_SECRET=FLEET, **others)
+        # Without speech of its own it starts sooner.
+        running.append(await started(tmp_path, environ, "gateway"))
         return running[-1]
 
     yield begin
@@ -82,7 +85,8 @@ async def gateway(
     chain: BaseChain, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("base")
-    running = await started(folder, settings(folder, chain.anvil.url))
+    environ = settings(folder, chain.anvil.url)
+    running = await started(folder, environ, "serve", "--no-fetch")
     yield running
     assert running.stop() == 0
 
@@ -96,6 +100,17 @@ async def credit(url: str) -> int:
     async with Customer(url, THROWAWAY_KEY) as customer:
         account = await customer.call("GET", "/v1/account")
     return int(account["credit_balance"])
+
+
+async def credited(url: str) -> int:
+    """The credit, when there is some: nobody repeats the request, so the first sweep brings it."""
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while True:
+            try:
+                return await credit(url)
+            except GatewayRefusedError:
+                # A wallet that never bought has no account yet.
+                await asyncio.sleep(0.2)
 
 
 async def test_it_is_no_sandbox(gateway: GatewayProcess) -> None:
@@ -147,6 +162,30 @@ async def test_a_killed_gateway_gives_the_same_answer_again(chain: BaseChain, st
     assert again.json() == bought.json()
     assert await credit(healed.url) == 100_000
     assert await chain.balance(PAY_TO) == moved
+
+
+async def test_a_gateway_killed_while_its_transaction_is_under_way_credits_it_at_its_next_start(
+    start: Start,
+) -> None:
+    async with base_on_anvil() as slow:
+        await slow.give_gas(GAS_ADDRESS)
+        await slow.mint(BUYER, FUNDS)
+        first = await start(slow.anvil.url)
+        payer = Payer(first.url, THROWAWAY_KEY)
+        proof = await payer.proof()
+        await slow.anvil.call("evm_setAutomine", [False])
+        buying = asyncio.create_task(payer.post(payer.body(), proof))
+        await slow.waiting(1)
+        first.kill()
+        with pytest.raises(httpx.HTTPError):
+            await buying
+
+        await slow.anvil.call("evm_mine", [])
+        healed = await start(slow.anvil.url)
+
+        assert await credited(healed.url) == 100_000
+        assert await slow.balance(PAY_TO) == 100_000
+        assert await slow.sent(GAS_ADDRESS) == 1
 
 
 async def test_four_parallel_copies_are_one_credit_and_one_transaction(

@@ -310,7 +310,7 @@ async def test_killed_between_any_two_steps_it_credits_once(
     healed = TronPayer.at(start(**BARE))
     again = await healed.post(payment)
 
-    assert again.status_code == 200
+    assert again.status_code == 200, again.text
     assert await healed.balance() == 100_000
     assert await held(healed, payment["accepted"]["payTo"]) == 100_000
 

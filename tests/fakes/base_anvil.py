@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from eth_abi.abi import encode
@@ -40,6 +41,7 @@ from tests.fakes.sandbox import PAY_TO, THROWAWAY_KEY, signed_header, submission
 GAS_KEY = "0x" + "02" * 32
 GAS_WEI = 10**18
 FUNDS = 5_000_000
+_WAIT_TRIES = 3_000
 URL = "http://gateway.test/v1/credits/purchase"
 
 
@@ -97,6 +99,19 @@ class BaseChain:
         selector = keccak(text="balanceOf(address)")[:4]
         call = {"to": USDC, "data": "0x" + (selector + encode(["address"], [address])).hex()}
         return await self.number("eth_call", call, "latest")
+
+    async def waiting(self, count: int) -> None:
+        """Return when so many transactions wait for a block."""
+        for _ in range(_WAIT_TRIES):
+            if await self._pending() >= count:
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail(f"{count} transactions never came")
+
+    async def _pending(self) -> int:
+        status = await self.anvil.ask("txpool_status", [])
+        assert isinstance(status, dict)
+        return int(status["pending"], 16)
 
     async def submit(self, payment: PaymentPayload) -> str:
         """What anybody can do who sees a payment: carry it to the chain themselves."""

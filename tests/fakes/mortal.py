@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import repeat
 from typing import TypeVar
 from uuid import UUID
 
@@ -21,11 +23,15 @@ class DiedError(BaseException):
 
 
 class Fuse:
-    """Burns by one at every step; at its end the process dies, and stays dead."""
+    """Burns by one at every step; at its end the process dies, and stays dead.
+
+    `turns` are how often others come first at each step, over and over.
+    """
 
     def __init__(self) -> None:
         self.steps: int | None = None
         self.burnt = 0
+        self.turns: Iterator[int] = repeat(0)
 
     def light(self, steps: int | None) -> None:
         """Die at the step after so many; None: live."""
@@ -35,6 +41,11 @@ class Fuse:
         if self.steps is not None and self.burnt >= self.steps:
             raise DiedError
         self.burnt += 1
+
+    async def pause(self) -> None:
+        """Let others go first."""
+        for _ in range(next(self.turns)):
+            await asyncio.sleep(0)
 
 
 class MortalBooks:
@@ -50,8 +61,10 @@ class MortalBooks:
 
     async def run(self, command: Callable[[Work], T]) -> T:
         self._fuse.step("before a command")
+        await self._fuse.pause()
         answer = await self._books.run(command)
         self._fuse.step("after a command")
+        await self._fuse.pause()
         return answer
 
     async def history(self, originator_ids: Sequence[UUID]) -> tuple[Record, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 from domain.errors import PaymentRefusedError, RailDownError
@@ -16,12 +16,16 @@ HOUSE_PURSE = "the house"
 HOUSE_FUNDS = 10**9
 
 
+async def _at_once() -> None:
+    """Go on."""
+
+
 class CashPayoutRail(CashRail):
     """A `PaymentRail` that is a `PayoutRail` too; the house pays from a purse of its own.
 
     The faults of `CashRail` hold for both ways. `refuses_to_sign` makes `prepare` refuse.
-    `watch` is called with a name before and after every step that reaches the world. `signed` are
-    the keys of all that was signed.
+    `watch` is called with a name before and after every step that reaches the world, and `pause`
+    awaited there. `signed` are the keys of all that was signed, `sent` all that was ever sent.
     """
 
     def __init__(self, clock: Clock, *, name: str = "cash", lives_ms: int = 120_000) -> None:
@@ -29,7 +33,9 @@ class CashPayoutRail(CashRail):
         self.purses[HOUSE_PURSE] = HOUSE_FUNDS
         self.refuses_to_sign = False
         self.signed: list[str] = []
+        self.sent: dict[str, Proof] = {}
         self.watch: Callable[[str], None] = lambda _step: None
+        self.pause: Callable[[], Awaitable[None]] = _at_once
         self._lives_ms = lives_ms
         self._numbers = count(1)
 
@@ -40,14 +46,14 @@ class CashPayoutRail(CashRail):
         return Microcredits(self.purses[HOUSE_PURSE])
 
     async def prepare(self, payout: Payout) -> Proof:
-        self.watch("before signing")
+        await self._step("before signing")
         self._raise_while_down()
         if self.refuses_to_sign:
             raise PaymentRefusedError(rail=self.name, reason="this purse cannot be paid to")
         # A signature of its own every time, as chains want it.
         key = f"{self.name}|{HOUSE_PURSE}|{payout.refund_id}|{next(self._numbers)}"
         self.signed.append(key)
-        self.watch("signed")
+        await self._step("signed")
         return Proof(
             key=key,
             network=self.name,
@@ -59,16 +65,21 @@ class CashPayoutRail(CashRail):
         )
 
     async def settle(self, proof: Proof) -> Settled | Rejected | Uncertain:
-        self.watch("before sending")
+        await self._step("before sending")
+        self.sent[proof.key] = proof
         answer = await super().settle(proof)
-        self.watch("sent")
+        await self._step("sent")
         return answer
 
     async def lookup(self, proof: Proof) -> Settled | Absent | Uncertain:
-        self.watch("before looking")
+        await self._step("before looking")
         answer = await super().lookup(proof)
-        self.watch("looked")
+        await self._step("looked")
         return answer
+
+    async def _step(self, name: str) -> None:
+        self.watch(name)
+        await self.pause()
 
     def _take(self, proof: Proof) -> None:
         before = self.purses[proof.payer]

@@ -23,8 +23,7 @@ from domain.ports.payments import PayoutRail
 from domain.use_cases import pay_out
 
 PAYING = ("domain.use_cases.pay_out", "domain.use_cases.refund_credits")
-# A quote is of these modules too, and changes nothing.
-QUESTION, LAST = "_standing", "_pay"
+LAST = "_pay"
 Call = Callable[..., Awaitable[Any]]
 
 
@@ -43,7 +42,7 @@ class Doom:
         async def stepped(owner: LedgerOwner, command: object) -> Any:  # noqa: ANN401 (what the command answers)
             function = command.func if isinstance(command, partial) else command
             name = getattr(function, "__name__", "")
-            concerns_us = getattr(function, "__module__", "") in PAYING and name != QUESTION
+            concerns_us = getattr(function, "__module__", "") in PAYING
             if concerns_us:
                 self.step()
             answer = await run(owner, command)

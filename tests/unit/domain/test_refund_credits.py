@@ -22,9 +22,10 @@ from domain.money import Microcredits
 from domain.payout import DAY_MS, Payout
 from domain.ports.payments import Proof, Rejected, Settled, Uncertain
 from domain.postings import TrialBalance
+from domain.turnstile import Turnstile
 from domain.use_cases.pay_out import Refund
 from domain.use_cases.reconcile import reconcile
-from domain.use_cases.refund_credits import RefundRequest, Refunds
+from domain.use_cases.refund_credits import RefundRequest, Refunds, request_refund
 from tests.fakes.gateway import House
 from tests.fakes.payouts import HOUSE_PURSE, CashPayoutRail
 from tests.fakes.rail import CashRail
@@ -137,6 +138,31 @@ async def test_copies_at_once_are_one_refund(window: Window) -> None:
     assert {answer.state for answer in answers} == {"paid"}
     assert window.rail.purses[WALLET] == 2_950_000
     assert len(window.rail.signed) == 1
+
+
+async def test_copies_of_a_request_for_everything_are_one_refund_too() -> None:
+    """The first takes all there is; the others do not find that there is too little."""
+    window = await Window().open(bought=3_000_000)
+    other = Refunds(replace(window.house.gateway, turnstile=Turnstile()))
+    asked = [where.ask(window.request()) for where in (window.refunds, window.refunds, other)]
+
+    answers = await asyncio.gather(*asked)
+
+    assert {answer.state for answer in answers} == {"paid"}
+    assert window.rail.purses[WALLET] == 2_950_000
+
+
+async def test_a_copy_that_comes_while_the_first_is_taken_is_the_same(window: Window) -> None:
+    """Another process wrote it between our look and our quote."""
+    window.rail.purses[HOUSE_PURSE] = 3_000_000
+    window.rail.refuses = True
+    ahead = await window.ask()
+    window.rail.refuses = False
+
+    behind = await request_refund(window.house.gateway, window.request())
+
+    assert behind.payout_id == ahead.payout_id
+    assert await window.available() == BOUGHT - 3_000_000
 
 
 @pytest.mark.parametrize("changes", [{"amount": 3_000_001}, {"fee": 0}, {"rail": "other"}])

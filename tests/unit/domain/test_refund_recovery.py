@@ -18,7 +18,9 @@ from tests.unit.domain.test_refund_credits import BOUGHT, FEE, WALLET, Window
 AMOUNT = 3_000_000
 NET = AMOUNT - FEE
 # Commands (before, after) and steps of the rail (before, after) of one refund.
-STEPS = 21
+STEPS = 23
+# So many are over when the credit is taken, and when what was signed is written down.
+TAKEN, SIGNED = 8, 14
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ async def test_credit_that_came_back_can_be_asked_for_again_under_another_key(
 
 
 async def test_while_nothing_can_be_signed_it_waits_and_then_gives_up(window: Window) -> None:
-    await died_after(window, 8)
+    await died_after(window, TAKEN)
     assert window.topics() == ["payout.requested"]
     window.rail.down = True
 
@@ -154,7 +156,7 @@ async def test_of_two_that_sign_only_the_first_written_down_is_sent(window: Wind
     """Two processes find the same request; each signs, one is heard."""
     refund = await window.refunds.ask(window.request(AMOUNT, key="other"))
     assert refund.state == "paid"
-    await died_after(window, 8)
+    await died_after(window, TAKEN)
     ahead = process_of(window.house.gateway, Fuse())
 
     def overtaken(step: str) -> None:
@@ -174,7 +176,7 @@ async def test_of_two_that_sign_only_the_first_written_down_is_sent(window: Wind
 
 
 async def test_what_was_signed_and_expired_unsent_is_given_back(window: Window) -> None:
-    await died_after(window, 12)
+    await died_after(window, SIGNED)
     assert window.topics()[-1] == "payout.prepared"
 
     await window.house.clock.advance(10**6)
@@ -182,6 +184,27 @@ async def test_what_was_signed_and_expired_unsent_is_given_back(window: Window) 
 
     assert window.topics()[-1] == "payout.failed"
     assert (await window.available(), window.rail.till) == (BOUGHT, {})
+
+
+async def test_who_may_not_sign_does_not_give_back_what_another_signed(window: Window) -> None:
+    await died_after(window, TAKEN)
+    ahead = process_of(window.house.gateway, Fuse())
+
+    def overtaken(_step: str) -> None:
+        window.rail.watch = lambda _: None
+        window.rail.loses_answers = True
+        with pytest.raises(StopIteration):
+            finish_payout(ahead, window.request(AMOUNT).payout_id).send(None)
+        window.rail.refuses_to_sign = True
+
+    window.rail.watch = overtaken
+    await reconcile(window.house.gateway)
+    assert window.topics()[-1] == "payout.became_uncertain"
+
+    window.rail.loses_answers = False
+    await reconcile(window.house.gateway)
+    assert window.topics()[-1] == "payout.paid"
+    assert (window.rail.purses[WALLET], await window.available()) == (NET, BOUGHT - AMOUNT)
 
 
 class Overtaken(Fuse):
@@ -203,7 +226,7 @@ class Overtaken(Fuse):
 
 @pytest.mark.parametrize("step", range(1, 9))
 async def test_who_is_overtaken_finds_it_done(window: Window, step: int) -> None:
-    await died_after(window, 8)
+    await died_after(window, TAKEN)
     behind = process_of(window.house.gateway, Overtaken(window, step))
 
     refund = await finish_payout(behind, window.request(AMOUNT).payout_id)
@@ -216,7 +239,7 @@ async def test_who_is_overtaken_finds_it_done(window: Window, step: int) -> None
 async def test_a_rail_at_fault_is_told_and_holds_up_no_other(
     window: Window, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await died_after(window, 8)
+    await died_after(window, TAKEN)
     window.rail.loses_answers = True
     assert (await window.ask(AMOUNT, key="other")).state == "uncertain"
 
@@ -239,7 +262,7 @@ async def test_a_rail_that_is_gone_leaves_what_was_sent_and_gives_back_what_was_
 ) -> None:
     window.rail.loses_answers = True
     sent = await window.ask(AMOUNT, key="sent")
-    await died_after(window, 8)
+    await died_after(window, TAKEN)
     window.rail.name = "renamed"
 
     with pytest.raises(RailDownError):

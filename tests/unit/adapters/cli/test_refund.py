@@ -166,7 +166,7 @@ def test_a_gateway_that_is_busy_takes_it_later(
             *("--wait", *WHY),
         )
 
-    assert "its gateway, which is busy, takes it in later" in said
+    assert "its gateway is busy and takes it in later" in said
     assert Inbox(data).is_waiting(Payout.create_id(ACCOUNT_ID, f"operator:{ID}"))
 
 

@@ -84,6 +84,21 @@ async def test_our_account_must_have_gained_exactly_the_amount(
     assert await rail.lookup(proof) == Absent(final=True)
 
 
+async def test_what_failed_is_no_payment_whatever_the_balances_say(
+    cluster: SolanaSandbox,
+) -> None:
+    proof = await cluster.proof()
+    settled = await cluster.rail.settle(proof)
+    assert isinstance(settled, Settled)
+    how = {"encoding": "base64", "commitment": "confirmed"}
+    told = await cluster.node.call("getTransaction", [settled.reference, how])
+    assert isinstance(told, dict)
+    told["meta"]["err"] = "AccountInUse"
+    rail = cluster.new_rail(rpc=Told(cluster.node, getTransaction=told))
+
+    assert await rail.lookup(proof) == Absent(final=True)
+
+
 async def test_a_payment_is_found_behind_many_others(cluster: SolanaSandbox) -> None:
     proof = await cluster.proof_of(cluster.transaction(PRICE))
     await cluster.rail.settle(proof)
@@ -142,7 +157,7 @@ async def test_a_payment_whose_memo_is_no_text_is_found_too(cluster: SolanaSandb
     assert await cluster.rail.lookup(await cluster.proof_of(transaction)) == Absent(final=True)
 
 
-@pytest.mark.parametrize("hint", ["", "anything", "1" * 88])
+@pytest.mark.parametrize("hint", ["", "anything", "1" * 64])
 async def test_a_wrong_name_from_the_facilitator_misleads_nobody(
     cluster: SolanaSandbox, hint: str
 ) -> None:

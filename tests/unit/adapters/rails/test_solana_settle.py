@@ -13,7 +13,7 @@ from adapters.rails.solana_signer import SolanaFacilitator, SolanaSigner
 from adapters.sandbox.solana_facilitator import FaultyFacilitator, Payload, Requirements
 from adapters.sandbox.solana_rpc import SolanaNode
 from domain.ports.payments import Absent, Proof, Rejected, Settled, Uncertain
-from tests.fakes.solana_sandbox import FEE_PAYER, MUCH, SolanaSandbox
+from tests.fakes.solana_sandbox import FEE_PAYER, MUCH, SolanaSandbox, Told
 
 PRICE = 100_000
 
@@ -139,6 +139,18 @@ async def test_a_payment_sent_twice_is_paid_once(cluster: SolanaSandbox) -> None
 
     assert isinstance(await cluster.rail.settle(await cluster.proof()), Settled)
     assert cluster.received() == PRICE
+
+
+async def test_a_copy_that_has_landed_unseen_is_uncertain_and_not_rejected(
+    cluster: SolanaSandbox,
+) -> None:
+    """The facilitator's simulation fails because it is paid, and our node is late to list it."""
+    transaction = cluster.transaction()
+    cluster.carry(transaction)
+    proof = await cluster.proof_of(transaction)
+    rail = cluster.new_rail(rpc=Told(cluster.node, getSignaturesForAddress=[]))
+
+    assert isinstance(await rail.settle(proof), Uncertain)
 
 
 async def test_a_facilitator_that_forgot_is_asked_again_and_nothing_moves_twice(

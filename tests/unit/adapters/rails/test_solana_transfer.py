@@ -121,12 +121,32 @@ def test_no_instruction_is_handed_the_fee_payer(cluster: SolanaSandbox) -> None:
         parse(cluster.transaction(steps=steps))
 
 
-def test_a_third_signer_is_refused(cluster: SolanaSandbox) -> None:
-    other = [AccountMeta(TILL.pubkey(), is_signer=True, is_writable=False)]
-    steps = [*cluster.fees(), cluster.transfer(1), Instruction(MEMO_PROGRAM, b"", other)]
+@pytest.mark.parametrize("seed", [0x02, 0x04])
+def test_a_third_signer_is_refused(cluster: SolanaSandbox, seed: int) -> None:
+    """Wherever the order of the keys puts it: before the payer, or behind."""
+    other = Keypair.from_seed(bytes([seed]) * 32).pubkey()
+    signs = [AccountMeta(other, is_signer=True, is_writable=False)]
+    steps = [*cluster.fees(), cluster.transfer(1), Instruction(MEMO_PROGRAM, b"", signs)]
 
     with pytest.raises(MalformedError, match="signers"):
         parse(cluster.transaction(steps=steps))
+
+
+def test_fewer_signatures_than_signers_are_refused(cluster: SolanaSandbox) -> None:
+    def tear(raw: bytearray) -> None:
+        raw[0] = 1
+        del raw[65:129]
+
+    with pytest.raises(MalformedError):
+        parse(changed(cluster.transaction(), tear))
+
+
+def test_other_decimals_than_the_dollars_are_refused(cluster: SolanaSandbox) -> None:
+    honest = cluster.transfer(1)
+    other = Instruction(TOKEN_PROGRAM, honest.data[:9] + bytes([5]), honest.accounts)
+
+    with pytest.raises(MalformedError, match="decimals"):
+        parse(cluster.transaction(steps=[*cluster.fees(), other]))
 
 
 def test_a_payer_who_pays_the_fee_too_is_refused(cluster: SolanaSandbox) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from solders.hash import Hash
 from solders.keypair import Keypair
@@ -9,11 +11,12 @@ from x402.schemas import SupportedResponse
 
 from adapters.rails.networks import SOLANA
 from adapters.rails.solana_signer import SolanaFacilitator, SolanaSigner
+from adapters.rails.solana_transfer import token_account
 from adapters.sandbox.solana_facilitator import FaultyFacilitator
 from adapters.sandbox.solana_rpc import SolanaNode
 from domain.errors import PaymentRefusedError, RailDownError
 from domain.ports.payments import Settled
-from tests.fakes.solana_sandbox import FEE_PAYER, MUCH, SolanaSandbox, Told
+from tests.fakes.solana_sandbox import FEE_PAYER, MUCH, PAY_TO, SolanaSandbox, Told
 
 PRICE = 100_000
 
@@ -117,13 +120,25 @@ async def test_a_fee_payer_without_lamports_is_our_trouble(cluster: SolanaSandbo
         await rail.verify(proof, cluster.purchase())
 
 
-async def test_a_payee_without_a_token_account_takes_no_payments() -> None:
+@pytest.mark.parametrize("change", ["none", "given away", "of another token", "no token account"])
+async def test_a_payee_without_a_token_account_takes_no_payments(
+    cluster: SolanaSandbox, change: str
+) -> None:
     """Payments create no accounts, so each would fail after it was signed."""
-    cluster = SolanaSandbox()
-    told = Told(cluster.node, getAccountInfo={"value": None})
+    account = token_account(PAY_TO, SOLANA.usdc)
+    told = await cluster.node.call("getAccountInfo", [account, {"encoding": "base64"}])
+    assert isinstance(told, dict)
+    value = told["value"]
+    raw = bytearray(base64.b64decode(value["data"][0]))
+    raw[32 if change == "given away" else 0] ^= 1
+    value["data"][0] = base64.b64encode(raw).decode()
+    if change == "no token account":
+        value["owner"] = "1" * 32
+    answer = {"value": None if change == "none" else value}
+    rail = cluster.new_rail(rpc=Told(cluster.node, getAccountInfo=answer))
 
     with pytest.raises(RailDownError):
-        await cluster.new_rail(rpc=told).challenge(cluster.purchase())
+        await rail.challenge(cluster.purchase())
 
 
 async def test_a_facilitator_without_solana_takes_no_payments(cluster: SolanaSandbox) -> None:

@@ -176,6 +176,21 @@ async def test_nothing_but_our_own_transfer_counts(
     assert await sandbox.new_rail(node=liar).lookup(proof) == Uncertain("")
 
 
+async def test_a_trace_that_is_a_moment_late_is_waited_for(sandbox: TronSandbox) -> None:
+    proof = await sandbox.proof()
+    settled = await sandbox.rail.settle(proof)
+    asked = []
+
+    def late(told: dict[str, Any]) -> dict[str, Any]:
+        asked.append(told)
+        return told if len(asked) > 2 else told | {"result": []}
+
+    node = Retold(sandbox.network.reader, jsonrpc=late)
+    rail = sandbox.new_rail(node=node, facilitator=PaperFacilitator())
+
+    assert await rail.lookup(proof) == settled
+
+
 async def test_used_and_without_a_trace_stays_open(sandbox: TronSandbox) -> None:
     proof = await sandbox.proof()
     await sandbox.rail.settle(proof)

@@ -133,8 +133,11 @@ async def test_a_facilitator_that_claims_what_it_did_not_is_not_believed(
 ) -> None:
     proof = await sandbox.proof()
     sandbox.faults.feign_success = True
+    began_ms = sandbox.clock.now_ms()
 
     assert await sandbox.rail.settle(proof) == Uncertain("f" * 64)
+    # It is looked for eight times, a second apart, before we admit that we do not know.
+    assert sandbox.clock.now_ms() - began_ms == 7_000
     assert await sandbox.rail.lookup(proof) == Absent(final=False)
 
 

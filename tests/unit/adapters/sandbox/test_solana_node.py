@@ -22,6 +22,8 @@ from adapters.sandbox.solana_rpc import SolanaNode, solana_node_app
 from tests.fakes.solana_sandbox import BUYER, FEE_PAYER, MUCH, PAY_TO, SolanaSandbox
 
 B64 = {"encoding": "base64"}
+# A signature that nobody made: 64 zeros in base58.
+UNKNOWN = "1" * 64
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ async def test_the_library_reads_what_landed(cluster: SolanaSandbox) -> None:
     confirmed = {"commitment": "confirmed"}
 
     statuses = GetSignatureStatusesResp.from_json(
-        await raw(cluster, "getSignatureStatuses", [name, "1" * 88])
+        await raw(cluster, "getSignatureStatuses", [name, UNKNOWN])
     )
     entries = GetSignaturesForAddressResp.from_json(
         await raw(cluster, "getSignaturesForAddress", token_account(PAY_TO, SOLANA.usdc), confirmed)
@@ -223,6 +225,7 @@ async def test_a_list_of_calls_is_answered_in_order(cluster: SolanaSandbox) -> N
         ("getAccountInfo", ["nobody"]),
         ("getBalance", [5]),
         ("getSignatureStatuses", ["one"]),
+        ("getSignatureStatuses", [["one"]]),
         ("getTransaction", [None]),
         ("isBlockhashValid", [0]),
         ("sendTransaction", ["AAAA", B64]),
