@@ -166,6 +166,7 @@ def outcome_of(credited: Credited) -> Outcome:
         reference=credited.reference,
         at_ms=credited.at_ms,
         position=credited.position,
+        payload=credited.payload,
     )
 
 

@@ -141,7 +141,11 @@ class TronRail:
         return await self._desk.lookup(proof)
 
     def receipt(self, outcome: Outcome, purchase: Purchase) -> Receipt:
-        return wire.receipt(outcome, self._network.name)
+        receipt = wire.receipt(outcome, self._network.name)
+        if outcome.payload:
+            fee = SignedPermit.kept(outcome.payload).permit.fee
+            receipt.facts["fee_microcredits"] = str(fee)
+        return receipt
 
     async def _lacks(self, permit: Permit) -> str | None:
         """What the wallet has too little of: no facilitator looks before it sends."""

@@ -54,7 +54,12 @@ class SignedPermit:
     @classmethod
     def of(cls, proof: Proof) -> SignedPermit:
         """Read back what `proof` wrote."""
-        kept = json.loads(proof.payload)
+        return cls.kept(proof.payload)
+
+    @classmethod
+    def kept(cls, payload: str) -> SignedPermit:
+        """The same, of a proof's payload alone."""
+        kept = json.loads(payload)
         return cls(Permit.parse(kept["paymentPermit"]), parse_signature(kept["signature"]))
 
     def proof(self, network: TronNetwork) -> Proof:

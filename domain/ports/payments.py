@@ -94,7 +94,7 @@ class Outcome:
 
     `reference` is the transaction, as far as it is known. `at_ms` is when it was decided, and
     `position` where its credit stands in the log; both None while nothing is decided. `reason` says
-    why there is no success.
+    why there is no success, and `payload` the payment as it was kept, where it was.
     """
 
     success: bool
@@ -104,6 +104,7 @@ class Outcome:
     at_ms: int | None = None
     position: int | None = None
     reason: str = ""
+    payload: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

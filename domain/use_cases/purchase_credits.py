@@ -25,7 +25,8 @@ from domain.ports.payments import Absent, PaymentRail, Proof, Purchase, Rejected
 class Credited:
     """The answer to a purchase, the same for every repeat of its proof.
 
-    `payer` on `chain` has the credit; `position` is where that stands in the log.
+    `payer` on `chain` has the credit; `position` is where that stands in the log, `payload` the
+    payment as it was claimed.
     """
 
     account_id: UUID
@@ -34,6 +35,7 @@ class Credited:
     amount: Microcredits
     reference: str
     at_ms: int
+    payload: str
     position: int | None = None
 
 
@@ -232,4 +234,5 @@ def _answer(payment: Payment) -> Credited:
         amount=payment.amount,
         reference=payment.reference,
         at_ms=payment.changed_at_ms,
+        payload=payment.payload,
     )

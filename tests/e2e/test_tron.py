@@ -77,9 +77,12 @@ async def test_the_python_client_buys_twice(payer: TronPayer) -> None:
 
 
 async def test_the_answer_names_the_transaction_on_the_chain(payer: TronPayer) -> None:
-    reply = await payer.post(await payer.payment())
+    payment = await payer.payment()
+    reply = await payer.post(payment)
 
     shown = reply.json()["tron_tx_hash"]
+    fee = payment["payload"]["paymentPermit"]["fee"]["feeAmount"]
+    assert reply.json()["fee_microcredits"] == fee
     known = await payer.node("wallet/gettransactioninfobyid", value=shown)
     said = json.loads(base64.b64decode(reply.headers["PAYMENT-RESPONSE"]))
     assert known["receipt"]["result"] == "SUCCESS"

@@ -19,7 +19,7 @@ from domain.ports.payments import Proof, Rejected, Settled, Uncertain
 from domain.use_cases.purchase_credits import Credited, Purchases, credit, rail_named
 from tests.fakes.clock import settle
 from tests.fakes.counter import AMOUNT, OTHER, PURSE, WALLET, Counter, purchase_of
-from tests.fakes.rail import CashRail
+from tests.fakes.rail import HEADER, CashRail
 
 ACCOUNT_ID = Account.create_id("evm", WALLET)
 
@@ -39,6 +39,7 @@ async def test_a_payment_becomes_credit(counter: Counter) -> None:
         amount=Microcredits(AMOUNT),
         reference=f"receipt cash|{WALLET}|1",
         at_ms=counter.house.clock.now_ms(),
+        payload=counter.rail.coin(purchase_of())[HEADER],
         position=4,
     )
     assert await counter.balance() == AMOUNT

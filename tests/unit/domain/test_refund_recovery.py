@@ -13,7 +13,7 @@ from domain.use_cases.pay_out import SIGN_WAIT_MS, finish_payout
 from domain.use_cases.reconcile import reconcile
 from domain.use_cases.refund_credits import Refunds
 from tests.fakes.mortal import DiedError, Fuse, process_of
-from tests.unit.domain.test_refund_credits import BOUGHT, FEE, WALLET, Window
+from tests.fakes.window import BOUGHT, FEE, WALLET, Window
 
 AMOUNT = 3_000_000
 NET = AMOUNT - FEE

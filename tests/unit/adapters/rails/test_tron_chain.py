@@ -56,6 +56,14 @@ async def test_blocks_before_the_permit_are_not_searched(sandbox: TronSandbox) -
     assert node.asked.count("jsonrpc") <= 4
 
 
+async def test_a_transaction_that_is_named_need_not_be_searched_for(sandbox: TronSandbox) -> None:
+    proof = await sandbox.proof()
+    settled = await sandbox.rail.settle(proof)
+    mute = Retold(sandbox.network.reader, jsonrpc=lambda _: {"error": {"message": "not here"}})
+
+    assert await sandbox.new_rail(node=mute).lookup(proof) == settled
+
+
 async def test_hints_that_are_not_ours_are_not_believed(sandbox: TronSandbox) -> None:
     first = await sandbox.rail.settle(await sandbox.proof())
     permit = SignedPermit.of(await sandbox.proof()).permit

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bankofai.x402.types import SettleResponse
 from coincurve import PrivateKey
 
 from adapters.rails.tron_desk import SignedPermit
@@ -126,6 +127,25 @@ async def test_a_facilitator_that_denies_what_it_did_is_not_believed(sandbox: Tr
     sandbox.faults.deny_success = True
 
     assert isinstance(await sandbox.rail.settle(proof), Settled)
+
+
+async def test_what_a_facilitator_refused_before_it_sent_anything_is_refused_at_once(
+    sandbox: TronSandbox,
+) -> None:
+    proof = await sandbox.proof()
+    began_ms = sandbox.clock.now_ms()
+
+    outcome = await sandbox.new_rail(facilitator=_Dearer()).settle(proof)
+
+    assert outcome == Rejected("the facilitator's fee has changed; ask for new terms")
+    assert sandbox.clock.now_ms() == began_ms
+
+
+class _Dearer(PaperFacilitator):
+    """Has raised its fee since."""
+
+    async def settle(self, *_: object) -> SettleResponse:
+        return SettleResponse(success=False, errorReason="fee_amount_mismatch")
 
 
 async def test_a_facilitator_that_claims_what_it_did_not_is_not_believed(
