@@ -331,14 +331,23 @@ def totals(made: Statement) -> dict[str, int]:
     def of(kind: str, attribute: str) -> int:
         return sum(getattr(line.moved, attribute) for line in made.lines if line.kind == kind)
 
-    return {
+    sums = {
         "purchased_microcredits": of("purchase", "available"),
         "corrected_microcredits": of("correction", "available"),
         "reserved_microcredits": of("reserve", "reserved"),
         "charged_microcredits": -of("charge", "reserved"),
         "refunded_microcredits": of("refund", "available"),
-        "paid_out_microcredits": -of("payout", "available") - of("payout_returned", "available"),
     }
+    if has_payouts(made):
+        # Only then, so that a statement from before there were any is still told in the same bytes.
+        back = of("payout_returned", "available")
+        sums["paid_out_microcredits"] = -of("payout", "available") - back
+    return sums
+
+
+def has_payouts(made: Statement) -> bool:
+    """Whether any line is of a payout."""
+    return any(line.kind.startswith("payout") for line in made.lines)
 
 
 def services(usage: Sequence[Usage]) -> list[dict[str, object]]:

@@ -15,7 +15,7 @@ from typing import Any
 from domain.bill import ROUNDING
 from domain.money import MICROCREDITS_PER_USD
 from domain.record import canonical
-from domain.statement import Balance, Line, Statement, Usage, services, totals
+from domain.statement import Balance, Line, Statement, Usage, has_payouts, services, totals
 
 FORMAT = "payphone-statement-1"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -36,9 +36,6 @@ _COLUMNS = (
     "rail",
     "network",
     "reference",
-    "payout_id",
-    "paid_microcredits",
-    "fee_microcredits",
     "correction_id",
     "corrects_position",
     "who",
@@ -56,6 +53,8 @@ _COLUMNS = (
     "rounding",
     "root",
 )
+# Where there are payouts, so that no other sheet changes by them.
+_PAYOUT_COLUMNS = ("payout_id", "paid_microcredits", "fee_microcredits")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +126,8 @@ def csv_text(made: Statement, source: MadeFrom) -> str:
         | _after(made.closing)
         | {"root": _base64(source.through_root)}
     )
-    return sheet(_COLUMNS, rows)
+    columns = (*_COLUMNS, *_PAYOUT_COLUMNS) if has_payouts(made) else _COLUMNS
+    return sheet(columns, rows)
 
 
 def sheet(columns: Sequence[str], rows: Iterable[dict[str, object]]) -> str:

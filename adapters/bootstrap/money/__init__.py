@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from adapters.sandbox.wallets import ThrowawayWallet
 from adapters.store.exclusive import turn
 from domain.ports.clock import Clock
 from domain.ports.payments import PaymentRail, PayoutRail
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,8 @@ async def open_money(
         await open_tron(opening, settings.tron),
     ]
     opened = tuple(rail for rail in asked if rail is not None)
+    if settings.refunds.enabled and not any(rail.payout for rail in opened):
+        _log.warning("refunds are enabled, and no rail has a PAYPHONE_..._REFUND_KEY_FILE")
     networks = tuple(rail.sandbox for rail in opened if rail.sandbox is not None)
     return Money(
         opened=opened,
