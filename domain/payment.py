@@ -18,6 +18,8 @@ class Payment(LedgerAggregate):
     """
 
     TOPIC = "payment"
+    # 2: remembers what it was for.
+    class_version = 2
 
     class Event(LedgerEvent): ...
 
@@ -31,6 +33,10 @@ class Payment(LedgerAggregate):
         amount: Microcredits
         expires_at_ms: int
         payload: str
+
+    class Dedicated(Event):
+        TOPIC = "payment.dedicated"
+        purpose: str
 
     class Reclaimed(Event):
         TOPIC = "payment.reclaimed"
@@ -109,6 +115,7 @@ class Payment(LedgerAggregate):
         self.amount = amount
         self.expires_at_ms = expires_at_ms
         self.payload = payload
+        self.purpose = ""
         self.state = "claimed"
         self.reason = ""
         self.reference = ""
@@ -124,10 +131,18 @@ class Payment(LedgerAggregate):
         """Whether no chain can change the outcome any more."""
         return self.is_credited or self.final
 
-    def check_same(self, *, payer: str, amount: Microcredits) -> None:
-        """Refuse the same proof under other terms."""
-        if (payer, amount) != (self.payer, self.amount):
+    def check_same(self, *, payer: str, amount: Microcredits, purpose: str = "") -> None:
+        """Refuse the same proof under other terms, or for something else than it was made for.
+
+        Proofs are public once they have landed: who copies one must find nothing to do with it.
+        """
+        if (payer, amount, purpose) != (self.payer, self.amount, self.purpose):
             raise ConflictingRequestError(what="this payment proof")
+
+    def dedicate(self, purpose: str, *, at_ms: int) -> None:
+        """Note what it is for, where that is more than credit; saved with the claim."""
+        if purpose != self.purpose:
+            self._dedicated(purpose=purpose, at_ms=at_ms)
 
     def reclaim(self, *, at_ms: int) -> None:
         """Try again with a proof that was rejected while the chain still accepts it."""
@@ -152,6 +167,11 @@ class Payment(LedgerAggregate):
     def reject(self, reason: str, *, final: bool, at_ms: int) -> None:
         if not self.is_over and (self.state != "rejected" or final):
             self._rejected(reason=reason, final=final, at_ms=at_ms)
+
+    @event(Dedicated)
+    def _dedicated(self, purpose: str, at_ms: int) -> None:
+        self.purpose = purpose
+        self.changed_at_ms = at_ms
 
     @event(Reclaimed)
     def _reclaimed(self, at_ms: int) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from uuid import UUID
 
 from domain.account import Account
-from domain.errors import NotFoundError
+from domain.errors import ConflictingRequestError, NotFoundError
 from domain.gateway import Gateway
 from domain.ledger import Work
 from domain.money import Microcredits
@@ -20,6 +20,9 @@ from domain.session import Session
 from domain.use_cases.extend_session import extend_session
 from domain.use_cases.open_session import SessionRequest, Ticket, open_session
 from domain.use_cases.purchase_credits import Credited, Purchases
+
+# What a payment is for, where it buys a session and not credit alone.
+_SESSION = "session"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ async def buy_session(
     What can be known to stand in the way is told before any money moves. What happens between
     payment and session leaves the credit with the payer, and a repeat of the proof opens it then.
     """
-    if not await purchases.is_credited(rail, proof):
+    if not await purchases.is_credited(rail, proof, purpose=_SESSION):
         gateway.servers.choose(request.service, region=request.region)
         await gateway.books.run(
             partial(
@@ -68,10 +71,11 @@ async def buy_session(
                 units_max=gateway.terms.units_max,
             )
         )
-    credited = await purchases.take(rail, proof, purchase)
+    credited = await purchases.take(rail, proof, purchase, purpose=_SESSION)
     ticket = await open_session(
         gateway, credited.account_id, request, request_key=_request_key(rail, proof)
     )
+    await gateway.books.run(partial(_check_untouched, session_id=ticket.session_id))
     return Bought(credited=credited, ticket=ticket)
 
 
@@ -90,11 +94,12 @@ async def buy_extension(
     quantity: int,
 ) -> Bought:
     """Take the payment and extend the session, once; it counts on the live connection too."""
-    if not await purchases.is_credited(rail, proof):
+    purpose = f"extension of {wanted.session_id}"
+    if not await purchases.is_credited(rail, proof, purpose=purpose):
         await gateway.books.run(
             partial(_check_open, session_id=wanted.session_id, at_ms=gateway.clock.now_ms())
         )
-    credited = await purchases.take(rail, proof, purchase)
+    credited = await purchases.take(rail, proof, purchase, purpose=purpose)
     ticket = await extend_session(
         gateway,
         wanted.account_id,
@@ -134,6 +139,15 @@ def _extendable(work: Work, *, session_id: UUID, service: str) -> Extendable:
         wallet=account.wallet,
         service=service,
     )
+
+
+def _check_untouched(work: Work, *, session_id: UUID) -> None:
+    """Refuse to say the key again once somebody came with it.
+
+    The buyer has it then, and everybody can read the payment on its chain and repeat it.
+    """
+    if work.session(session_id).started_at_ms is not None:
+        raise ConflictingRequestError(what="this payment's session")
 
 
 def _check_open(work: Work, *, session_id: UUID, at_ms: int) -> None:

@@ -49,10 +49,13 @@ class Purchases:
         self._gateway = gateway
         self._running: set[asyncio.Task[Credited]] = set()
 
-    async def take(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
+    async def take(
+        self, rail: PaymentRail, proof: Proof, purchase: Purchase, *, purpose: str = ""
+    ) -> Credited:
         """Settle this proof and credit its payer; repeat as often as you like.
 
-        A caller who goes away does not stop it: money may be moving.
+        A caller who goes away does not stop it: money may be moving. `purpose` says what the credit
+        is for; a proof serves one purpose, so that nobody takes another's for something else.
         """
         is_theirs = purchase.wallet is None or (
             (proof.chain, proof.payer) == (purchase.chain, purchase.wallet)
@@ -64,15 +67,17 @@ class Purchases:
                 expected=f"the wallet that signed the payment ({proof.chain} {proof.payer})",
                 got=f"{purchase.chain} {purchase.wallet}",
             )
-        task = asyncio.create_task(self._found(rail, proof, purchase))
+        task = asyncio.create_task(self._found(rail, proof, purchase, purpose))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
 
-    async def is_credited(self, rail: PaymentRail, proof: Proof) -> bool:
+    async def is_credited(self, rail: PaymentRail, proof: Proof, *, purpose: str) -> bool:
         """Whether this proof was taken before, so that its repeat only wants the answer again."""
         payment_id = Payment.create_id(rail.name, proof.key)
-        known = await self._gateway.books.run(partial(_known, payment_id=payment_id, proof=proof))
+        known = await self._gateway.books.run(
+            partial(_known, payment_id=payment_id, proof=proof, purpose=purpose)
+        )
         return known is not None and known.is_credited
 
     async def drain(self) -> None:
@@ -80,33 +85,45 @@ class Purchases:
         if self._running:
             await asyncio.wait(set(self._running))
 
-    async def _found(self, rail: PaymentRail, proof: Proof, purchase: Purchase) -> Credited:
+    async def _found(
+        self, rail: PaymentRail, proof: Proof, purchase: Purchase, purpose: str
+    ) -> Credited:
         payment_id = Payment.create_id(rail.name, proof.key)
-        credited = await self._take(rail, payment_id, proof, purchase)
+        async with self._gateway.turnstile.alone(payment_id):
+            credited = await self._take(rail, proof, purchase, purpose)
         records = await self._gateway.books.history([payment_id])
         position = next((r.position for r in records if r.topic == Payment.Credited.TOPIC), None)
         return replace(credited, position=position)
 
     async def _take(
-        self, rail: PaymentRail, payment_id: UUID, proof: Proof, purchase: Purchase
+        self, rail: PaymentRail, proof: Proof, purchase: Purchase, purpose: str
     ) -> Credited:
-        async with self._gateway.turnstile.alone(payment_id):
-            known = await self._gateway.books.run(
-                partial(_known, payment_id=payment_id, proof=proof)
-            )
-            if known is not None and known.is_credited:
-                return _answer(known)
-            if known is not None and known.state in ("submitted", "uncertain"):
-                return await finish_payment(self._gateway, rail, payment_id, proof)
-            if known is not None and known.final:
-                raise PaymentRefusedError(rail=rail.name, reason=known.reason)
-            await rail.verify(proof, purchase)
-            now_ms = self._gateway.clock.now_ms()
-            await self._gateway.books.run(
-                partial(_claim, rail=rail.name, proof=proof, at_ms=now_ms)
-            )
-            outcome = await rail.settle(proof)
-            return await _record(self._gateway, rail, payment_id, proof, outcome)
+        payment_id = Payment.create_id(rail.name, proof.key)
+        known = await self._gateway.books.run(
+            partial(_known, payment_id=payment_id, proof=proof, purpose=purpose)
+        )
+        if known is not None and known.is_credited:
+            return _answer(known)
+        if known is not None and known.final:
+            raise PaymentRefusedError(rail=rail.name, reason=known.reason)
+        if known is not None and not proof.paid:
+            # Nobody has looked at what was presented now: a stranger's copy of a payment under way
+            # may name another end of its time, and be taken for the proof that it never landed.
+            proof = proof_of(known)
+        if known is not None and known.state in ("submitted", "uncertain"):
+            return await finish_payment(self._gateway, rail, payment_id, proof)
+        if known is not None:
+            # Refused for now; where it landed after all, another refusal would ask for it twice.
+            found = await rail.lookup(proof)
+            if isinstance(found, Settled):
+                return await _record(self._gateway, rail, payment_id, proof, found)
+        await rail.verify(proof, purchase)
+        now_ms = self._gateway.clock.now_ms()
+        await self._gateway.books.run(
+            partial(_claim, rail=rail.name, proof=proof, purpose=purpose, at_ms=now_ms)
+        )
+        outcome = await rail.settle(proof)
+        return await _record(self._gateway, rail, payment_id, proof, outcome)
 
 
 async def finish_payment(
@@ -144,9 +161,12 @@ async def _record(
                 return await _record(gateway, rail, payment_id, proof, standing)
             final = isinstance(standing, Absent) and standing.final
             now_ms = gateway.clock.now_ms()
-            await gateway.books.run(
+            rejected = await gateway.books.run(
                 partial(reject, payment_id=payment_id, reason=reason, final=final, at_ms=now_ms)
             )
+            if rejected.is_credited:
+                # Another process saw it land.
+                return _answer(rejected)
             raise PaymentRefusedError(rail=rail.name, reason=reason)
         case Uncertain(reference=reference):
             now_ms = gateway.clock.now_ms()
@@ -170,9 +190,14 @@ def credit(work: Work, *, payment_id: UUID, reference: str, at_ms: int) -> Credi
     return _answer(payment)
 
 
-def reject(work: Work, *, payment_id: UUID, reason: str, final: bool, at_ms: int) -> None:
-    """Note that nothing moved; `final` where no chain will take the proof any more."""
-    work.payment(payment_id).reject(reason, final=final, at_ms=at_ms)
+def reject(work: Work, *, payment_id: UUID, reason: str, final: bool, at_ms: int) -> Payment:
+    """Note that nothing moved; `final` where no chain will take the proof any more.
+
+    A payment that was credited meanwhile stays so.
+    """
+    payment = work.payment(payment_id)
+    payment.reject(reason, final=final, at_ms=at_ms)
+    return payment
 
 
 def _doubt(work: Work, *, payment_id: UUID, reference: str, at_ms: int) -> None:
@@ -199,14 +224,14 @@ def rail_named(gateway: Gateway, name: str) -> PaymentRail:
     raise RailDownError(rail=name)
 
 
-def _known(work: Work, *, payment_id: UUID, proof: Proof) -> Payment | None:
+def _known(work: Work, *, payment_id: UUID, proof: Proof, purpose: str) -> Payment | None:
     payment = work.find(Payment, payment_id)
     if payment is not None:
-        payment.check_same(payer=proof.payer, amount=proof.amount)
+        payment.check_same(payer=proof.payer, amount=proof.amount, purpose=purpose)
     return payment
 
 
-def _claim(work: Work, *, rail: str, proof: Proof, at_ms: int) -> None:
+def _claim(work: Work, *, rail: str, proof: Proof, at_ms: int, purpose: str = "") -> None:
     payment_id = Payment.create_id(rail, proof.key)
     payment = work.find(Payment, payment_id)
     if payment is None:
@@ -221,7 +246,10 @@ def _claim(work: Work, *, rail: str, proof: Proof, at_ms: int) -> None:
             payload=proof.payload,
             at_ms=at_ms,
         )
+        payment.dedicate(purpose, at_ms=at_ms)
         work.add(payment)
+    # Another process may have claimed it meanwhile, and for something else.
+    payment.check_same(payer=proof.payer, amount=proof.amount, purpose=purpose)
     payment.reclaim(at_ms=at_ms)
     payment.submit(at_ms=at_ms)
 

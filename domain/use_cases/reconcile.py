@@ -27,8 +27,11 @@ async def reconcile(gateway: Gateway) -> int:
     await gateway.views.caught_up(gateway.books.position)
     clocks = await stop_orphaned_clocks(gateway)
     sessions = await settle_due_sessions(gateway)
-    payments = await finish_payments(gateway)
-    payouts = await finish_payouts(gateway)
+    try:
+        payments = await finish_payments(gateway)
+    finally:
+        # What is owed to customers does not wait for a rail that is at fault.
+        payouts = await finish_payouts(gateway)
     return clocks + sessions + payments + payouts
 
 
@@ -75,8 +78,12 @@ async def settle_due_sessions(gateway: Gateway) -> int:
 
 
 async def finish_payments(gateway: Gateway) -> int:
-    """Look up every payment without a final outcome and finish it; a refusal waits for the next."""
+    """Look up every payment without a final outcome and finish it; a refusal waits for the next.
+
+    A failure of one holds up no other, and is raised when all were looked at.
+    """
     unfinished = await gateway.views.payments_unfinished()
+    failures: list[Exception] = []
     for payment_id in unfinished:
         payment = await gateway.books.run(partial(Work.payment, payment_id=payment_id))
         try:
@@ -84,6 +91,10 @@ async def finish_payments(gateway: Gateway) -> int:
         except GatewayError:
             # Recorded where it happened; the next sweep looks again.
             continue
+        except Exception as failure:  # noqa: BLE001 (a rail at fault; raised below)
+            failures.append(failure)
+    if failures:
+        raise ExceptionGroup("payments failed", failures)
     return len(unfinished)
 
 
