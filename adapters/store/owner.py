@@ -46,12 +46,17 @@ class Reply(Protocol):
 
 @dataclass(eq=False, slots=True)
 class _Job:
-    """A command, whoever waits for its answer, and what becomes of it."""
+    """A command, whoever waits for its answer, and what becomes of it.
+
+    Of its batch's events those from `first` up to `end` are its own.
+    """
 
     command: Callable[[Work], Any]
     reply: Reply
     answer: Any = None
     failure: BaseException | None = None
+    first: int = 0
+    end: int = 0
 
 
 class LedgerOwner:
@@ -161,6 +166,11 @@ class LedgerOwner:
         self._cache.keep(overlay)
         if records:
             self._tell(records)
+            for job in batch:
+                # Asked by name: to check a protocol takes as long as to decide a command.
+                placed = getattr(job.answer, "placed", None)
+                if placed is not None:
+                    job.answer = placed(records[job.first : job.end])
         _reply(batch)
 
     def _tell(self, records: tuple[Record, ...]) -> None:
@@ -195,6 +205,7 @@ class LedgerOwner:
             job.failure = refusal
             return
         made, changed = work.collect()
+        job.first, job.end = len(events), len(events) + len(made)
         events.extend(made)
         for aggregate in changed:
             overlay[aggregate.id.int] = aggregate

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from domain.ledger import Work
 from domain.money import Microcredits
 from domain.payment import Payment
 from domain.ports.payments import Absent, PaymentRail, Proof, Purchase, Rejected, Settled, Uncertain
+from domain.record import Record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,13 @@ class Credited:
     reference: str
     at_ms: int
     payload: str
-    position: int | None = None
+    # A repeat of the command does not know it: what it would write stands there already.
+    position: int | None = field(default=None, compare=False)
+
+    def placed(self, records: Sequence[Record]) -> Credited:
+        """The answer, with the place of its credit if that is among these."""
+        places = (r.position for r in records if r.topic == Payment.Credited.TOPIC)
+        return replace(self, position=next(places, self.position))
 
 
 class Purchases:
@@ -91,9 +99,9 @@ class Purchases:
         payment_id = Payment.create_id(rail.name, proof.key)
         async with self._gateway.turnstile.alone(payment_id):
             credited = await self._take(rail, proof, purchase, purpose)
-        records = await self._gateway.books.history([payment_id])
-        position = next((r.position for r in records if r.topic == Payment.Credited.TOPIC), None)
-        return replace(credited, position=position)
+        if credited.position is None:
+            credited = credited.placed(await self._gateway.books.history([payment_id]))
+        return credited
 
     async def _take(
         self, rail: PaymentRail, proof: Proof, purchase: Purchase, purpose: str

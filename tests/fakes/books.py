@@ -43,6 +43,9 @@ class MemoryBooks:
             records = self.ledger.append(events)
             if self._on_commit is not None:
                 self._on_commit(records)
+            placed = getattr(answer, "placed", None)
+            if placed is not None:
+                answer = placed(records)
         return answer
 
     async def history(self, originator_ids: Sequence[UUID]) -> tuple[Record, ...]:

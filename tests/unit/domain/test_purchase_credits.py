@@ -40,8 +40,8 @@ async def test_a_payment_becomes_credit(counter: Counter) -> None:
         reference=f"receipt cash|{WALLET}|1",
         at_ms=counter.house.clock.now_ms(),
         payload=counter.rail.coin(purchase_of())[HEADER],
-        position=4,
     )
+    assert answer.position == 4
     assert await counter.balance() == AMOUNT
 
 
