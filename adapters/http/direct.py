@@ -7,7 +7,8 @@ from aiohttp import web
 from adapters.http.bodies import Body, read_body
 from adapters.http.credits import lowered, outcome_of, sell
 from adapters.http.errors import Handler
-from adapters.http.gate import caller_region
+from adapters.http.gate import caller_ip, caller_region
+from adapters.http.origin import household
 from adapters.http.shapes import iso
 from domain.errors import NotFoundError
 from domain.gateway import Gateway
@@ -61,10 +62,11 @@ class DirectSessions:
             region=caller_region(request),
         )
         purchase = self._purchase(SESSION_PATH, minutes, await request.read())
+        caller = str(household(caller_ip(request)))
 
         async def take(rail: PaymentRail, proof: Proof) -> web.Response:
             bought = await buy_session(
-                self._gateway, self._purchases, rail, proof, purchase, wanted
+                self._gateway, self._purchases, rail, proof, purchase, wanted, caller=caller
             )
             return await self._opened(rail, purchase, bought, minutes)
 

@@ -1,6 +1,7 @@
 """The log for anybody: its entries, and proofs between any two sizes it ever had.
 
-Entries are public. They hold wallet addresses, amounts, times and random ids, nothing else.
+Entries are public. They hold wallet addresses, amounts, times, random ids, and what was signed to
+pay (which its chain shows as well), nothing else.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from adapters.rails.mpp_offers import (
 )
 from adapters.rails.mpp_transfer import SignedTransaction, TempoTransfer, read_signed
 from adapters.rails.rpc import Rpc
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.ports.clock import Clock
 from domain.ports.payments import (
     Absent,
@@ -98,6 +98,7 @@ class MppRail:
             self._node,
             clock,
             rail=name,
+            chain_id=network.chain_id,
             settle_timeout_ms=settle_timeout_ms,
             confirm_wait_ms=confirm_wait_ms,
             confirm_tries=confirm_tries,
@@ -246,7 +247,7 @@ class MppRail:
 
     async def _sent(self, shown: Presented, found: str, purchase: Purchase) -> TempoTransfer:
         """A transaction that its payer sent: what the chain shows of it."""
-        receipt = await self._awaited(found)
+        receipt = await self._awaited(found, shown)
         if not receipt.succeeded:
             raise ValueError("the transaction failed on the chain")
         echo, source = shown.credential.challenge, shown.credential.source
@@ -262,17 +263,24 @@ class MppRail:
                 return _moved(made, found, shown)
         raise ValueError("the transaction has no transfer that answers this challenge")
 
-    async def _awaited(self, found: str) -> TempoReceipt:
-        """The receipt; a node may show it a moment later than the payer's did."""
+    async def _awaited(self, found: str, shown: Presented) -> TempoReceipt:
+        """The receipt; a node may show it a moment later than the payer's did.
+
+        While it may yet appear there is no refusal: the payer says that it has paid, and a
+        challenge then would ask for the money twice.
+        """
         for attempt in range(min(self._confirm_tries, _SHOWN_TRIES_MAX)):
             if attempt:
                 await self._clock.sleep_until(self._clock.now_ms() + self._confirm_wait_ms)
             try:
                 receipt = await self._node.receipt(found)
             except ConnectionError as error:
-                raise self._down("payment not read", error) from error
+                self._warn("payment not read", error)
+                raise PaymentUncertainError(rail=self.name, reference=found) from error
             if receipt is not None:
                 return receipt
+        if self._clock.now_ms() < shown.expires_at_ms + _AHEAD_S_MAX * 1000:
+            raise PaymentUncertainError(rail=self.name, reference=found)
         raise ValueError("the chain does not know this transaction; send it, and show it again")
 
     async def _is_poor(self, transfer: TempoTransfer) -> bool:
@@ -292,8 +300,11 @@ class MppRail:
         raise PaymentRefusedError(rail=self.name, reason=reason)
 
     def _down(self, message: str, error: Exception) -> RailDownError:
-        _log.warning(message, extra={"rail": self.name, "failure": type(error).__name__})
+        self._warn(message, error)
         return RailDownError(rail=self.name)
+
+    def _warn(self, message: str, error: Exception) -> None:
+        _log.warning(message, extra={"rail": self.name, "failure": type(error).__name__})
 
 
 def _moved(made: MemoTransfer, found: str, shown: Presented) -> TempoTransfer:

@@ -25,6 +25,7 @@ class TempoLedger:
         clock: Clock,
         *,
         rail: str,
+        chain_id: int,
         settle_timeout_ms: int = 20_000,
         confirm_wait_ms: int = 500,
         confirm_tries: int = 8,
@@ -32,6 +33,8 @@ class TempoLedger:
         self._node = node
         self._clock = clock
         self._rail = rail
+        self._chain_id = chain_id
+        self._chain_checked = False
         self._settle_timeout_ms = settle_timeout_ms
         self._confirm_wait_ms = confirm_wait_ms
         self._confirm_tries = confirm_tries
@@ -66,7 +69,8 @@ class TempoLedger:
             return Uncertain(transfer.hash)
 
     async def read(self, transfer: TempoTransfer, proof: Proof) -> Settled | Absent | Uncertain:
-        """As `lookup`; ConnectionError where the chain cannot be read."""
+        """As `lookup`; ConnectionError where the chain cannot be read, or is another than ours."""
+        await self._check_chain()
         # The time first: what is in no block that is later than its time is in none.
         time_s = await self._node.time_s()
         receipt = await self._node.receipt(transfer.hash)
@@ -78,3 +82,13 @@ class TempoLedger:
             # It was on the chain when it was shown to us: this node is behind.
             return Uncertain(transfer.hash)
         return Absent(final=time_s > transfer.valid_before_s + _FINAL_S)
+
+    async def _check_chain(self) -> None:
+        """Ask once: on another chain every payment would look unsent, and be given up."""
+        if self._chain_checked:
+            return
+        found = await self._node.chain_id()
+        if found != self._chain_id:
+            msg = f"the node is of chain {found}, and we are paid on chain {self._chain_id}"
+            raise ConnectionError(msg)
+        self._chain_checked = True

@@ -46,7 +46,11 @@ class TempoPayouts:
         self._network = network
         self._node = TempoNode(rpc)
         self._ledger = TempoLedger(
-            self._node, clock, rail=name, settle_timeout_ms=settle_timeout_ms
+            self._node,
+            clock,
+            rail=name,
+            chain_id=network.chain_id,
+            settle_timeout_ms=settle_timeout_ms,
         )
 
     async def funds(self) -> Microcredits:

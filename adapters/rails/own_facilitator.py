@@ -37,7 +37,9 @@ Answer = TypeVar("Answer", VerifyResponse, SettleResponse)
 class OwnFacilitator:
     """Implements `Facilitator`; of several settlements of one authorization one runs at a time.
 
-    Wallets that are not deployed are refused: nobody makes us pay for their deployment.
+    So do those of a wallet that holds less than they take together: each would pass its simulation,
+    and all but one fail in a block at our expense. Wallets that are not deployed are refused:
+    nobody makes us pay for their deployment.
     """
 
     def __init__(self, signer: GasKeySigner, network: BaseNetwork) -> None:
@@ -49,6 +51,9 @@ class OwnFacilitator:
         self._under_way: set[asyncio.Task[SettleResponse]] = set()
         self._settled: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
+        # Base units on their way, by asset and payer; and that some have arrived, or will not.
+        self._flying: dict[str, int] = {}
+        self._landing = asyncio.Event()
 
     def get_supported(self) -> SupportedResponse:
         """What the library settles, once the node is seen to be of our chain."""
@@ -78,7 +83,10 @@ class OwnFacilitator:
             await asyncio.wait(self._under_way)
 
     async def _settle(self, payload: Payload, requirements: Requirements) -> SettleResponse:
-        async with self._alone(_authorization(payload)):
+        async with (
+            self._alone(_authorization(payload)),
+            self._covered(requirements.asset, *_debit(payload)),
+        ):
             return await self._run(self._settling, self._inner.settle, payload, requirements)
 
     async def _run(
@@ -108,6 +116,32 @@ class OwnFacilitator:
             if not self._waiting[authorization]:
                 del self._waiting[authorization], self._settled[authorization]
 
+    @asynccontextmanager
+    async def _covered(self, asset: str, payer: str, amount: int) -> AsyncIterator[None]:
+        """Wait until the payer holds this amount beside all that is on its way from it already."""
+        purse = f"{asset} {payer}".lower()
+        # One of a payer's asks at a time, so that a crowd of them asks no more.
+        async with self._alone(purse):
+            while self._flying.get(purse):
+                landing = self._landing
+                if await self._held(asset, payer) >= self._flying.get(purse, 0) + amount:
+                    break
+                await landing.wait()
+            self._flying[purse] = self._flying.get(purse, 0) + amount
+        try:
+            yield
+        finally:
+            self._flying[purse] -= amount
+            if not self._flying[purse]:
+                del self._flying[purse]
+            self._landing.set()
+            self._landing = asyncio.Event()
+
+    async def _held(self, asset: str, payer: str) -> int:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._verifying, self._signer.get_balance, payer, asset
+        )
+
     def _problem(self) -> str:
         try:
             self._signer.check_chain()
@@ -122,6 +156,17 @@ class OwnFacilitator:
 
 def _authorization(payload: Payload) -> str:
     """Payer and nonce, which every spelling and every signature of a payment have in common."""
-    fields = payload.payload.get("authorization")
-    fields = fields if isinstance(fields, dict) else {}
+    fields = _fields(payload)
     return f"{fields.get('from')}|{fields.get('nonce')}".lower()
+
+
+def _debit(payload: Payload) -> tuple[str, int]:
+    """Who pays, and how much in base units."""
+    fields = _fields(payload)
+    value = str(fields.get("value"))
+    return str(fields.get("from")).lower(), int(value) if value.isdecimal() else 0
+
+
+def _fields(payload: Payload) -> dict[str, object]:
+    fields = payload.payload.get("authorization")
+    return fields if isinstance(fields, dict) else {}

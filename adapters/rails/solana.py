@@ -100,6 +100,7 @@ class SolanaRail:
         self._confirm_wait_ms = confirm_wait_ms
         self._confirm_tries = confirm_tries
         self._fee_payers: tuple[str, ...] = ()
+        self._chain_checked = False
         self._starting = asyncio.Lock()
 
     def serves(self, chain: str) -> bool:
@@ -274,7 +275,7 @@ class SolanaRail:
         try:
             # In this order: what had not landed when it was over never will.
             late = self._clock.now_ms() > proof.expires_at_ms + _FINAL_MS
-            over_at = await self._chain.over_at(transfer.blockhash) if late else None
+            over_at = await self._over_at(transfer) if late else None
             found = await self._find(proof, hint=hint, seen_slot=over_at or 0)
         except ConnectionError as error:
             self._warn("chain not read", error)
@@ -286,6 +287,19 @@ class SolanaRail:
                 return Absent(final=True)
             case None:
                 return Absent(final=over_at is not None)
+
+    async def _over_at(self, transfer: SolanaTransfer) -> int | None:
+        """As the chain says it, once it has said that it is ours.
+
+        On another one every payment would look over, and be given up.
+        """
+        if not self._chain_checked:
+            genesis = await self._chain.genesis()
+            if not genesis.startswith(self._network.genesis):
+                msg = f"the node is of another chain than {self._network.caip2}"
+                raise ConnectionError(msg)
+            self._chain_checked = True
+        return await self._chain.over_at(transfer.blockhash)
 
     async def _find(
         self, proof: Proof, *, hint: str = "", seen_slot: int = 0

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from adapters.rails import tron_wire as wire
 from adapters.rails.tron_address import account_of
-from adapters.rails.tron_chain import Landed, TronChain
+from adapters.rails.tron_chain import Landed, TronChain, Voided
 from adapters.rails.tron_desk import REASONS, PermitDesk, SignedPermit
 from adapters.rails.tron_facilitator import TronFacilitator
 from adapters.rails.tron_networks import TronNetwork
@@ -116,14 +116,12 @@ class TronRail:
             head = await self._chain.head()
             over = max(head.time_ms, self._clock.now_ms()) >= proof.expires_at_ms
             if await self._chain.is_used(permit):
-                found = await self._chain.find(permit, [])
-                # Somebody else may have had it carried before us; then it is paid, not used up.
-                self._refuse(_USED if over or not isinstance(found, Landed) else None)
+                self._check_use(await self._chain.find(permit, []), over=over)
                 return
             self._refuse(REASONS["expired"] if over else None)
             self._refuse(await self._lacks(permit))
             answer = await self._facilitator.verify(payment, payment.accepted)
-        except PaymentRefusedError:
+        except (PaymentRefusedError, RailDownError):
             raise
         except Exception as error:  # A facilitator or node may fail in any way; nothing was sent.
             _log.warning(
@@ -146,6 +144,13 @@ class TronRail:
             fee = SignedPermit.kept(outcome.payload).permit.fee
             receipt.facts["fee_microcredits"] = str(fee)
         return receipt
+
+    def _check_use(self, found: Landed | Voided | None, *, over: bool) -> None:
+        if found is None:
+            # The node may be late to show how: a refusal would invite to pay again.
+            raise RailDownError(rail=self.name)
+        # Somebody else may have had it carried before us; then it is paid, not used up.
+        self._refuse(_USED if over or not isinstance(found, Landed) else None)
 
     async def _lacks(self, permit: Permit) -> str | None:
         """What the wallet has too little of: no facilitator looks before it sends."""

@@ -156,7 +156,11 @@ class PermitDesk:
             # First the time, then the nonce: what is unused now was unused then.
             head = await self._chain.head()
             if not await self._chain.is_used(permit):
-                return Absent(final=head.time_ms > proof.expires_at_ms + _FINAL_MS)
+                is_over = head.time_ms > proof.expires_at_ms + _FINAL_MS
+                if is_over:
+                    # On another network every permit would look unused, and be given up.
+                    await self._chain.check_network()
+                return Absent(final=is_over)
             hints = [hint] if hint else await self._hints(permit)
             found = await self._chain.find(permit, hints)
         except ConnectionError as error:

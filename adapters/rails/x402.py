@@ -153,14 +153,18 @@ class X402Rail:
         try:
             answer = await self._server.verify_payment(payment, payment.accepted)
             state = await self._state(payment)
-            found = await self._find(payment) if state.used else None
+            # A search goes far back and asks a lot: not where a stranger has made up the rest.
+            honest = answer.invalid_reason != ERR_INVALID_SIGNATURE
+            live = honest and state.chain_time_s * 1000 < proof.expires_at_ms
+            found = await self._find(payment) if state.used and live else None
         except Exception as error:  # A facilitator or node may fail in any way; nothing was sent.
             self._warn("payment not verified", error)
             raise RailDownError(rail=self.name) from error
-        if isinstance(found, Landed) and state.chain_time_s * 1000 < proof.expires_at_ms:
+        if isinstance(found, Landed):
             # Somebody else has submitted it before us: it is paid, not used up.
             return
-        if found is None and (state.used or answer.invalid_reason == ERR_NONCE_ALREADY_USED):
+        seen_used = state.used or answer.invalid_reason == ERR_NONCE_ALREADY_USED
+        if live and seen_used and found is None:
             # Used, and the node has not shown us how: it may be late, and the money may be ours.
             # A refusal would invite to pay again.
             raise RailDownError(rail=self.name)

@@ -23,6 +23,8 @@ from domain.use_cases.purchase_credits import Credited, Purchases
 
 # What a payment is for, where it buys a session and not credit alone.
 _SESSION = "session"
+# For so long a payment that is shown again opens what it bought: a lost answer is missed at once.
+_SAID_AGAIN_MS = 10 * 60_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +58,15 @@ async def buy_session(
     proof: Proof,
     purchase: Purchase,
     request: SessionRequest,
+    *,
+    caller: str = "",
 ) -> Bought:
     """Take the payment and open the session, once; the same proof is the same session again.
 
     What can be known to stand in the way is told before any money moves. What happens between
     payment and session leaves the credit with the payer, and a repeat of the proof opens it then.
+    Only for a while, only until somebody came with the key, and only for the same `caller` (where
+    the request came from): a proof is public, a key is not.
     """
     if not await purchases.is_credited(rail, proof, purpose=_SESSION):
         gateway.servers.choose(request.service, region=request.region)
@@ -71,7 +77,9 @@ async def buy_session(
                 units_max=gateway.terms.units_max,
             )
         )
-    credited = await purchases.take(rail, proof, purchase, purpose=_SESSION)
+    credited = await purchases.take(rail, proof, purchase, purpose=_SESSION, caller=caller)
+    if gateway.clock.now_ms() > credited.at_ms + _SAID_AGAIN_MS:
+        raise ConflictingRequestError(what="this payment's session")
     ticket = await open_session(
         gateway, credited.account_id, request, request_key=_request_key(rail, proof)
     )

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from domain.account import Account
 from domain.errors import (
+    ConflictingRequestError,
     MalformedError,
     PaymentRefusedError,
     PaymentUncertainError,
@@ -20,6 +21,7 @@ from domain.ledger import Work
 from domain.money import Microcredits
 from domain.payment import Payment
 from domain.ports.payments import Absent, PaymentRail, Proof, Purchase, Rejected, Settled, Uncertain
+from domain.ports.private import SessionDetails
 from domain.record import Record
 
 
@@ -58,12 +60,19 @@ class Purchases:
         self._running: set[asyncio.Task[Credited]] = set()
 
     async def take(
-        self, rail: PaymentRail, proof: Proof, purchase: Purchase, *, purpose: str = ""
+        self,
+        rail: PaymentRail,
+        proof: Proof,
+        purchase: Purchase,
+        *,
+        purpose: str = "",
+        caller: str = "",
     ) -> Credited:
         """Settle this proof and credit its payer; repeat as often as you like.
 
         A caller who goes away does not stop it: money may be moving. `purpose` says what the credit
-        is for; a proof serves one purpose, so that nobody takes another's for something else.
+        is for; a proof serves one purpose, so that nobody takes another's for something else. Where
+        the answer is worth something, `caller` is who alone gets it again.
         """
         is_theirs = purchase.wallet is None or (
             (proof.chain, proof.payer) == (purchase.chain, purchase.wallet)
@@ -75,7 +84,7 @@ class Purchases:
                 expected=f"the wallet that signed the payment ({proof.chain} {proof.payer})",
                 got=f"{purchase.chain} {purchase.wallet}",
             )
-        task = asyncio.create_task(self._found(rail, proof, purchase, purpose))
+        task = asyncio.create_task(self._found(rail, proof, purchase, purpose, caller))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
@@ -94,22 +103,24 @@ class Purchases:
             await asyncio.wait(set(self._running))
 
     async def _found(
-        self, rail: PaymentRail, proof: Proof, purchase: Purchase, purpose: str
+        self, rail: PaymentRail, proof: Proof, purchase: Purchase, purpose: str, caller: str
     ) -> Credited:
         payment_id = Payment.create_id(rail.name, proof.key)
         async with self._gateway.turnstile.alone(payment_id):
-            credited = await self._take(rail, proof, purchase, purpose)
+            credited = await self._take(rail, proof, purchase, purpose, caller)
         if credited.position is None:
             credited = credited.placed(await self._gateway.books.history([payment_id]))
         return credited
 
     async def _take(
-        self, rail: PaymentRail, proof: Proof, purchase: Purchase, purpose: str
+        self, rail: PaymentRail, proof: Proof, purchase: Purchase, purpose: str, caller: str
     ) -> Credited:
         payment_id = Payment.create_id(rail.name, proof.key)
         known = await self._gateway.books.run(
             partial(_known, payment_id=payment_id, proof=proof, purpose=purpose)
         )
+        if known is not None and caller:
+            await self._check_caller(payment_id, caller)
         if known is not None and known.is_credited:
             return _answer(known)
         if known is not None and known.final:
@@ -126,12 +137,21 @@ class Purchases:
             if isinstance(found, Settled):
                 return await _record(self._gateway, rail, payment_id, proof, found)
         await rail.verify(proof, purchase)
+        if known is None and caller:
+            # Before the claim, since from then on everybody can read the proof in the log.
+            note = SessionDetails(server_url="", metadata=caller)
+            await self._gateway.details.put({payment_id: note})
         now_ms = self._gateway.clock.now_ms()
         await self._gateway.books.run(
             partial(_claim, rail=rail.name, proof=proof, purpose=purpose, at_ms=now_ms)
         )
         outcome = await rail.settle(proof)
         return await _record(self._gateway, rail, payment_id, proof, outcome)
+
+    async def _check_caller(self, payment_id: UUID, caller: str) -> None:
+        found = (await self._gateway.details.find([payment_id])).get(payment_id)
+        if found is not None and found.metadata != caller:
+            raise ConflictingRequestError(what="this payment proof")
 
 
 async def finish_payment(

@@ -142,7 +142,9 @@ async def test_a_hash_of_another_challenge_is_refused(payer: MppPayer) -> None:
     assert reply.json()["type"] == PROBLEMS + "verification-failed"
 
 
-async def test_a_hash_that_the_chain_does_not_know_is_no_failure_of_ours(payer: MppPayer) -> None:
+async def test_a_hash_that_the_chain_does_not_show_yet_asks_for_no_second_payment(
+    payer: MppPayer,
+) -> None:
     challenge = await payer.challenge(payer.body())
     payload = {"type": "hash", "hash": "0x" + "ab" * 32}
 
@@ -150,8 +152,8 @@ async def test_a_hash_that_the_chain_does_not_know_is_no_failure_of_ours(payer: 
         payer.body(), Credential(challenge.to_echo(), payload).to_authorization()
     )
 
-    assert reply.status_code == 402
-    assert "does not know" in reply.json()["detail"]
+    assert (reply.status_code, reply.json()["code"]) == (503, "settlement_pending")
+    assert reply.headers["Retry-After"]
 
 
 async def test_a_wallet_without_money_is_told_so(payer: MppPayer) -> None:

@@ -82,6 +82,20 @@ async def test_eight_payments_at_once_all_land(shop: OwnShop) -> None:
     assert (await shop.received(), await shop.gas_sent()) == (8 * PRICE, 8)
 
 
+async def test_a_wallet_that_signs_more_than_it_holds_costs_the_gas_of_what_it_pays() -> None:
+    """Each is good by itself, and all but one would fail in a block at our expense."""
+    async with own_shop("--block-time", "1", funds=PRICE) as shop:
+        await shop.chain.pass_time(1)
+        payments = [await shop.pay() for _ in range(8)]
+
+        answers = await asyncio.gather(
+            *(shop.facilitator.settle(payment, payment.accepted) for payment in payments)
+        )
+
+        assert [answer.success for answer in answers].count(True) == 1
+        assert (await shop.received(), await shop.gas_sent()) == (PRICE, 1)
+
+
 async def test_a_replay_is_told_as_one_and_costs_no_gas(shop: OwnShop) -> None:
     payment = await shop.pay()
     await shop.facilitator.settle(payment, payment.accepted)

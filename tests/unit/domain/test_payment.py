@@ -55,6 +55,23 @@ def test_the_straight_road_is_claimed_submitted_settled_credited() -> None:
     assert payment.is_over
 
 
+def test_a_payment_for_credit_alone_says_nothing_of_a_purpose() -> None:
+    payment = claimed()
+
+    payment.dedicate("", at_ms=START_MS)
+
+    assert topics(payment) == ["claimed"]
+
+
+def test_a_payment_for_one_purpose_is_refused_for_another() -> None:
+    payment = claimed()
+    payment.dedicate("session", at_ms=START_MS)
+
+    payment.check_same(payer="0xa", amount=AMOUNT, purpose="session")
+    with pytest.raises(ConflictingRequestError):
+        payment.check_same(payer="0xa", amount=AMOUNT)
+
+
 def test_a_payment_in_doubt_can_still_be_credited() -> None:
     payment = claimed()
     payment.submit(at_ms=START_MS)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -11,11 +11,9 @@ from domain.errors import ConflictingRequestError, PaymentRefusedError
 from domain.money import Microcredits
 from domain.ports.payments import Absent, Proof, Settled, Uncertain
 from domain.turnstile import Turnstile
-from domain.use_cases.purchase_credits import Purchases
+from domain.use_cases.purchase_credits import Credited, Purchases
 from domain.use_cases.reconcile import reconcile
 from tests.fakes.counter import AMOUNT, Counter, purchase_of
-
-Look = Callable[[Proof], Awaitable[Settled | Absent | Uncertain]]
 
 
 @pytest.fixture
@@ -92,7 +90,7 @@ async def test_a_proof_claimed_at_another_door_for_something_else_is_refused(
     verify = counter.rail.verify
 
     async def overtaken(*_: object) -> None:
-        counter.rail.verify = verify  # type: ignore[method-assign]  # once
+        counter.rail.verify = verify  # type: ignore[method-assign]  # only this time
         elsewhere = replace(counter.house.gateway, turnstile=Turnstile())
         await Purchases(elsewhere).take(counter.rail, proof, purchase_of())
 
@@ -120,10 +118,10 @@ async def test_a_payment_credited_by_another_process_meanwhile_is_not_refused(
             counter.rail._take(proof)
             counter.rail.lookup = look  # type: ignore[method-assign]  # the other process sees it
             await reconcile(counter.house.gateway)
-            counter.rail.lookup = behind  # type: ignore[method-assign]  # we do not
+            counter.rail.lookup = behind  # type: ignore[method-assign,assignment]  # we do not
         return Absent(final=False)
 
-    counter.rail.lookup = behind  # type: ignore[method-assign]  # a node that is late
+    counter.rail.lookup = behind  # type: ignore[method-assign,assignment]  # a node that is late
     counter.rail.refuses = True
 
     answer = await counter.take(proof)
@@ -149,3 +147,60 @@ async def test_a_payment_that_breaks_its_rail_holds_up_no_other(counter: Counter
         await reconcile(counter.house.gateway)
 
     assert await counter.balance() == AMOUNT
+
+
+async def test_what_is_owed_to_customers_does_not_wait_for_a_broken_payment(
+    counter: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await counter.die_before_settling(await counter.proof())
+    asked: list[str] = []
+
+    async def lookup(_: Proof) -> Settled | Absent | Uncertain:
+        raise IndexError
+
+    async def payouts_unfinished() -> tuple[UUID, ...]:
+        asked.append("payouts")
+        return ()
+
+    monkeypatch.setattr(counter.rail, "lookup", lookup)
+    monkeypatch.setattr(counter.house.views, "payouts_unfinished", payouts_unfinished)
+
+    with pytest.raises(ExceptionGroup, match="payments failed"):
+        await reconcile(counter.house.gateway)
+
+    assert asked == ["payouts"]
+
+
+async def test_a_payment_for_a_session_is_shown_again_only_where_it_came_from(
+    counter: Counter,
+) -> None:
+    proof = await counter.proof()
+    first = await at(counter, proof, "here")
+
+    with pytest.raises(ConflictingRequestError):
+        await at(counter, proof, "elsewhere")
+
+    assert await at(counter, proof, "here") == first
+
+
+async def test_a_refused_payment_for_a_session_is_nobody_elses_to_try_again(
+    counter: Counter,
+) -> None:
+    """It stands in the log with its signature, and the money may come yet."""
+    counter.rail.refuses = True
+    proof = await counter.proof()
+    with pytest.raises(PaymentRefusedError):
+        await at(counter, proof, "here")
+    counter.rail.refuses = False
+
+    with pytest.raises(ConflictingRequestError):
+        await at(counter, proof, "elsewhere")
+
+    assert (await at(counter, proof, "here")).amount == Microcredits(AMOUNT)
+
+
+async def at(counter: Counter, proof: Proof, caller: str) -> Credited:
+    """The payment for a session, shown from some address."""
+    return await counter.purchases.take(
+        counter.rail, proof, purchase_of(), purpose="session", caller=caller
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import aiohttp
 import pytest
 
 from domain.gateway import Terms
@@ -142,3 +143,28 @@ async def test_a_lost_answer_is_given_again_while_nobody_came_with_the_key(stree
     again = await open_one(street, 1)
 
     assert again.json == first.json
+
+
+async def test_a_payment_of_long_ago_opens_nothing_and_says_no_key(street: Street) -> None:
+    """Nobody who lost an answer waits so long; who reads the chain has all the time there is."""
+    await open_one(street, 1)
+    await street.house.clock.advance(600_001)
+
+    stolen = await open_one(street, 1)
+
+    assert (stolen.status, stolen.json["code"]) == (409, "conflicting_request")
+    assert "session_key" not in stolen.text
+
+
+async def test_a_payment_read_in_our_log_says_no_key_at_another_address(street: Street) -> None:
+    """A claim is public before its session is open: a thief could come before its buyer does."""
+    await open_one(street, 1)
+    elsewhere = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+
+    async with (
+        aiohttp.ClientSession(f"http://127.0.0.1:{street.port}", connector=elsewhere) as thief,
+        thief.post(SESSION, json={"minutes": 20}, headers=coin(street, 1)) as stolen,
+    ):
+        told = await stolen.json()
+
+    assert (stolen.status, told["code"]) == (409, "conflicting_request")

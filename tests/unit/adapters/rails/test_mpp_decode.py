@@ -12,7 +12,7 @@ from mpp.methods.tempo.intents import (
 from adapters.rails.mpp_networks import TEMPO
 from adapters.rails.mpp_offers import EXPIRED, MALFORMED, NO_PAYMENT, NOT_OURS, TOO_LATE
 from adapters.rails.mpp_transfer import TempoTransfer
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError
 from domain.money import Microcredits
 from domain.ports.payments import Purchase, Uncertain
 from tests.fakes.mpp_payer import (
@@ -307,8 +307,9 @@ def test_wallets_of_the_evm_pay_here(payer: Payer) -> None:
     assert [payer.new_rail().serves(chain) for chain in ("evm", "solana")] == [True, False]
 
 
-async def test_a_hash_that_cannot_be_looked_up_is_the_rails_trouble(payer: Payer) -> None:
+async def test_a_hash_that_cannot_be_looked_up_is_uncertain(payer: Payer) -> None:
+    """To say that nothing was charged would be wrong: its payer says that it has paid."""
     headers = hash_headers(await payer.asked(), "0x" + "ab" * 32)
 
-    with pytest.raises(RailDownError):
+    with pytest.raises(PaymentUncertainError):
         await payer.new_rail().decode(headers, payer.purchase())

@@ -93,6 +93,17 @@ async def test_a_node_that_says_nothing_leaves_it_uncertain(proof: Proof) -> Non
     assert await rail.settle(proof) == Uncertain(reference)
 
 
+async def test_a_node_of_another_chain_gives_no_payment_up(proof: Proof) -> None:
+    """Nothing was ever sent there, and its time is long over."""
+    late = {"timestamp": hex(TempoTransfer.of(proof).valid_before_s + 3_600)}
+    node = ScriptedNode(eth_getBlockByNumber=late, eth_getTransactionReceipt=None)
+    node.answers["eth_chainId"] = "0x1"
+
+    found = await Payer(node).new_rail().lookup(proof)
+
+    assert found == Uncertain(TempoTransfer.of(proof).hash)
+
+
 async def test_what_its_payer_sent_is_not_sent_by_us() -> None:
     node = ScriptedNode(eth_getBlockByNumber=HEAD)
     payer = Payer(node)

@@ -12,7 +12,7 @@ from pytempo import Call  # type: ignore[import-untyped]  # ships no types
 
 from adapters.rails.mpp_networks import TEMPO
 from adapters.rails.mpp_offers import POOR
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.money import Microcredits
 from domain.ports.payments import Absent, Proof, Rejected, Settled, Uncertain
 from tests.fakes.mpp_payer import (
@@ -96,8 +96,17 @@ async def test_a_sent_payment_is_taken_after_its_challenge_expired(chain: Tempo)
     assert isinstance(await rail.lookup(proof), Settled)
 
 
-async def test_a_hash_that_the_chain_does_not_know_is_refused(chain: Tempo) -> None:
+async def test_a_hash_that_the_chain_does_not_show_yet_is_uncertain(chain: Tempo) -> None:
+    """Its payer says that it has paid: a challenge would ask for the money twice."""
     headers = hash_headers(await chain.payer.asked(), "0x" + "ab" * 32)
+
+    with pytest.raises(PaymentUncertainError):
+        await chain.payer.decoded(headers)
+
+
+async def test_a_hash_that_the_chain_never_came_to_know_is_refused(chain: Tempo) -> None:
+    headers = hash_headers(await chain.payer.asked(), "0x" + "ab" * 32)
+    chain.clock.advance(601_000)
 
     with pytest.raises(PaymentRefusedError, match="does not know"):
         await chain.payer.decoded(headers)

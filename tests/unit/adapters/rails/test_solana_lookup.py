@@ -46,6 +46,15 @@ async def test_what_expired_unseen_is_over_only_after_a_while(cluster: SolanaSan
     assert (early, await cluster.rail.lookup(proof)) == (Absent(final=False), Absent(final=True))
 
 
+async def test_a_node_of_another_cluster_gives_no_payment_up(cluster: SolanaSandbox) -> None:
+    """There no blockhash of ours is known, so that every one looks over."""
+    told = Told(cluster.node, getGenesisHash="EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG")
+    proof = await cluster.proof()
+    cluster.expire()
+
+    assert await cluster.new_rail(rpc=told).lookup(proof) == Uncertain("")
+
+
 async def test_a_blockhash_that_is_still_good_is_never_over(cluster: SolanaSandbox) -> None:
     """Slots can be slow: the chain's count matters, not the clock's."""
     told = Told(cluster.node, isBlockhashValid={"value": True})
