@@ -22,6 +22,7 @@ from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
 from adapters.rails.evm_signer import GasKeySigner
 from adapters.rails.gas import GAS_LIMIT, GAS_TYPICAL
 from adapters.rails.networks import BaseNetwork
+from adapters.rails.purses import Purses
 
 # Verifying takes moments, settling a block or more: who verifies does not wait for who settles.
 _VERIFYING = 16
@@ -51,9 +52,7 @@ class OwnFacilitator:
         self._under_way: set[asyncio.Task[SettleResponse]] = set()
         self._settled: dict[str, asyncio.Lock] = {}
         self._waiting: dict[str, int] = {}
-        # Base units on their way, by asset and payer; and that some have arrived, or will not.
-        self._flying: dict[str, int] = {}
-        self._landing = asyncio.Event()
+        self._purses = Purses(self._held)
 
     def get_supported(self) -> SupportedResponse:
         """What the library settles, once the node is seen to be of our chain."""
@@ -85,7 +84,7 @@ class OwnFacilitator:
     async def _settle(self, payload: Payload, requirements: Requirements) -> SettleResponse:
         async with (
             self._alone(_authorization(payload)),
-            self._covered(requirements.asset, *_debit(payload)),
+            self._purses.covered(requirements.asset, *_debit(payload)),
         ):
             return await self._run(self._settling, self._inner.settle, payload, requirements)
 
@@ -115,27 +114,6 @@ class OwnFacilitator:
             self._waiting[authorization] -= 1
             if not self._waiting[authorization]:
                 del self._waiting[authorization], self._settled[authorization]
-
-    @asynccontextmanager
-    async def _covered(self, asset: str, payer: str, amount: int) -> AsyncIterator[None]:
-        """Wait until the payer holds this amount beside all that is on its way from it already."""
-        purse = f"{asset} {payer}".lower()
-        # One of a payer's asks at a time, so that a crowd of them asks no more.
-        async with self._alone(purse):
-            while self._flying.get(purse):
-                landing = self._landing
-                if await self._held(asset, payer) >= self._flying.get(purse, 0) + amount:
-                    break
-                await landing.wait()
-            self._flying[purse] = self._flying.get(purse, 0) + amount
-        try:
-            yield
-        finally:
-            self._flying[purse] -= amount
-            if not self._flying[purse]:
-                del self._flying[purse]
-            self._landing.set()
-            self._landing = asyncio.Event()
 
     async def _held(self, asset: str, payer: str) -> int:
         return await asyncio.get_running_loop().run_in_executor(

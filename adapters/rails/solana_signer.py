@@ -26,6 +26,8 @@ from x402.schemas import (
 from x402.schemas.v1 import PaymentPayloadV1, PaymentRequirementsV1
 
 from adapters.rails.node_line import NodeRefusedError
+from adapters.rails.purses import Purses
+from adapters.rails.solana_transfer import SolanaTransfer
 
 # A node's JSON-RPC, asked from a thread (`NodeLine.call`): method and parameters in, the result
 # out. NodeRefusedError where the node said no, any other exception where it said nothing.
@@ -123,6 +125,13 @@ class SolanaSigner(FacilitatorKeypairSigner):
         msg = "not confirmed in time"
         raise TimeoutError(msg)
 
+    def held(self, account: str) -> int:
+        """What lies in a token account, in base units; nothing where the node does not say."""
+        match self._ask("getTokenAccountBalance", [account, {"commitment": "confirmed"}]):
+            case {"value": {"amount": str(digits)}} if digits.isascii() and digits.isdigit():
+                return int(digits)
+        return 0
+
     def _send(self, transaction: str) -> None:
         how = {"encoding": "base64", "skipPreflight": True}
         self._ask("sendTransaction", [transaction, how])
@@ -161,6 +170,7 @@ class SolanaFacilitator:
         register_exact_svm_facilitator(self._inner, signer, network)
         self._verifying = ThreadPoolExecutor(_VERIFYING, thread_name_prefix="solana-verify")
         self._settling = ThreadPoolExecutor(_SETTLING, thread_name_prefix="solana-settle")
+        self._purses = Purses(self._held)
 
     def get_supported(self) -> SupportedResponse:
         return self._inner.get_supported()
@@ -181,15 +191,21 @@ class SolanaFacilitator:
         requirements: PaymentRequirements | PaymentRequirementsV1,
     ) -> SettleResponse:
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(
-            self._settling, self._inner.settle, payload, requirements
-        )
+        transfer = SolanaTransfer.parse(payload.payload)
+        async with self._purses.covered(transfer.mint, transfer.source, transfer.amount):
+            answer = await loop.run_in_executor(
+                self._settling, self._inner.settle, payload, requirements
+            )
         failure = self._signer.failure(answer.transaction)
         if answer.error_reason == ERR_SETTLEMENT_PENDING and failure is not None:
             # The library takes every exception for "not seen yet".
             told = {"error_reason": ERR_TRANSACTION_FAILED, "error_message": failure}
             return answer.model_copy(update=told)
         return answer
+
+    async def _held(self, _mint: str, account: str) -> int:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._verifying, self._signer.held, account)
 
     def close(self) -> None:
         """Stop taking work; what is on its way to the chain is not waited for."""
