@@ -23,7 +23,7 @@ from adapters.rails.solana_chain import Paid, SolanaReader, Spoiled
 from adapters.rails.solana_terms import SCHEME, SolanaTerms
 from adapters.rails.solana_transfer import SolanaTransfer
 from adapters.rails.x402_challenge import Asked, challenge
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.money import Microcredits
 from domain.ports.clock import Clock
 from domain.ports.payments import (
@@ -171,7 +171,7 @@ class SolanaRail:
             return
         if trouble == _LANDED and found is None:
             # It is on its way to being confirmed: whoever asks again in a moment is told.
-            raise RailDownError(rail=self.name)
+            raise PaymentUncertainError(rail=self.name, reference="")
         if trouble is not None:
             self._refuse_trouble(trouble)
         self._check_answer(answer)

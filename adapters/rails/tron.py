@@ -13,7 +13,7 @@ from adapters.rails.tron_facilitator import TronFacilitator
 from adapters.rails.tron_networks import TronNetwork
 from adapters.rails.tron_permit import Permit, signer_of
 from adapters.rails.tron_terms import Permits, Quotes, mismatch, requirements_of
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.ports.clock import Clock
 from domain.ports.payments import (
     Absent,
@@ -121,7 +121,7 @@ class TronRail:
             self._refuse(REASONS["expired"] if over else None)
             self._refuse(await self._lacks(permit))
             answer = await self._facilitator.verify(payment, payment.accepted)
-        except (PaymentRefusedError, RailDownError):
+        except (PaymentRefusedError, PaymentUncertainError):
             raise
         except Exception as error:  # A facilitator or node may fail in any way; nothing was sent.
             _log.warning(
@@ -148,7 +148,7 @@ class TronRail:
     def _check_use(self, found: Landed | Voided | None, *, over: bool) -> None:
         if found is None:
             # The node may be late to show how: a refusal would invite to pay again.
-            raise RailDownError(rail=self.name)
+            raise PaymentUncertainError(rail=self.name, reference="")
         # Somebody else may have had it carried before us; then it is paid, not used up.
         self._refuse(_USED if over or not isinstance(found, Landed) else None)
 

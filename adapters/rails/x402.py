@@ -28,7 +28,7 @@ from adapters.rails.networks import BaseNetwork
 from adapters.rails.offers import OfferSigner
 from adapters.rails.terms import AHEAD_S_MAX, SCHEME, Terms, mismatch_signed, mismatch_v2
 from adapters.rails.x402_challenge import Asked, challenge
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.ports.clock import Clock
 from domain.ports.payments import (
     Absent,
@@ -167,7 +167,7 @@ class X402Rail:
         if live and seen_used and found is None:
             # Used, and the node has not shown us how: it may be late, and the money may be ours.
             # A refusal would invite to pay again.
-            raise RailDownError(rail=self.name)
+            raise PaymentUncertainError(rail=self.name, reference="")
         if not answer.is_valid:
             self._refuse(_plain(answer.invalid_reason))
         if state.used:

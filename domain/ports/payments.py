@@ -132,9 +132,9 @@ class PaymentRail(Protocol):
     Units:  whole microcredits; one base unit of a 6-decimal dollar token is one microcredit.
     Errors: `MalformedError` from decode; `PaymentRefusedError` from decode (terms do not match)
             and verify; `RailDownError` from challenge, decode and verify only, where nothing was
-            sent; `PaymentUncertainError` from decode where its payer says that it sent it, and the
-            chain does not show it. settle and lookup answer, they never raise: an outage is
-            `Uncertain`.
+            sent; `PaymentUncertainError` from decode where its payer says that it sent it and the
+            chain does not show it, and from verify where the chain shows it used and not yet how.
+            settle and lookup answer, they never raise: an outage is `Uncertain`.
     Source: specs/payments.
 
     `protocol` says how it is spoken to, and so at which path: `x402`, `mpp` or `tron`. `networks`

@@ -14,7 +14,7 @@ from adapters.rails.solana_signer import SolanaFacilitator, SolanaSigner
 from adapters.rails.solana_transfer import token_account
 from adapters.sandbox.solana_facilitator import FaultyFacilitator
 from adapters.sandbox.solana_rpc import SolanaNode
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.ports.payments import Settled
 from tests.fakes.solana_sandbox import FEE_PAYER, MUCH, PAY_TO, SolanaSandbox, Told
 
@@ -67,7 +67,7 @@ async def test_a_payment_on_its_way_to_being_confirmed_is_neither_refused_nor_so
     cluster.carry(transaction)
     rail = cluster.new_rail(rpc=Told(cluster.node, getSignaturesForAddress=[]))
 
-    with pytest.raises(RailDownError):
+    with pytest.raises(PaymentUncertainError):
         await rail.verify(await cluster.proof_of(transaction), cluster.purchase())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import RailDownError
+from domain.errors import PaymentUncertainError
 from domain.ports.payments import Absent, Uncertain
 from tests.fakes.tron_sandbox import LONG_MS, TronSandbox, tron_sandbox
 from tests.fakes.tron_tricks import Retold, carried
@@ -44,5 +44,5 @@ async def test_a_permit_used_in_a_way_that_is_not_shown_yet_is_not_refused(
     await carried(sandbox, payment)
     late = Retold(sandbox.network.reader, jsonrpc=lambda told: told | {"result": []})
 
-    with pytest.raises(RailDownError):
+    with pytest.raises(PaymentUncertainError):
         await sandbox.new_rail(node=late).verify(proof, sandbox.purchase())

@@ -18,7 +18,7 @@ from adapters.rails.networks import BASE
 from adapters.sandbox.evm import USDC
 from adapters.sandbox.facilitator import SandboxFacilitator
 from adapters.sandbox.rpc import SandboxNode
-from domain.errors import PaymentRefusedError, RailDownError
+from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.ports.payments import Absent, Proof, Rejected, Settled, Uncertain
 from tests.fakes.sandbox import (
     CANCEL_TYPES,
@@ -174,7 +174,7 @@ async def test_a_payment_used_in_a_way_not_yet_seen_is_not_refused(sandbox: Sand
     proof = await sandbox.decoded(payment)
     submit(sandbox.chain, payment)
 
-    with pytest.raises(RailDownError):
+    with pytest.raises(PaymentUncertainError):
         await sandbox.new_rail(rpc=Late(sandbox.chain)).verify(proof, sandbox.purchase())
 
 
@@ -189,7 +189,7 @@ async def test_a_facilitator_whose_node_is_ahead_of_ours_does_not_have_it_refuse
     proof = await sandbox.decoded(payment)
     submit(sandbox.chain, payment)
 
-    with pytest.raises(RailDownError):
+    with pytest.raises(PaymentUncertainError):
         await sandbox.new_rail(rpc=Behind(sandbox.chain)).verify(proof, sandbox.purchase())
 
 
