@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from adapters.cli.customer import Customer
+from adapters.sandbox.wallets import fresh_evm_wallet
 from tests.e2e.conftest import GatewayProcess, StartGateway
 from tests.e2e.payer import Payer
 
@@ -17,8 +18,13 @@ TWENTY_MINUTES_USD = 0.12
 
 
 @pytest.fixture
-def payer(gateway: GatewayProcess) -> Payer:
-    return Payer(gateway.url, gateway.secret_key)
+async def payer(gateway: GatewayProcess) -> Payer:
+    """A wallet of its own: others have left sessions open with the gateway's."""
+    wallet = fresh_evm_wallet()
+    gift = {"chain": "base", "address": wallet.address, "amount_usd": 1}
+    async with httpx.AsyncClient() as client:
+        (await client.post(gateway.url + "/sandbox/fund", json=gift)).raise_for_status()
+    return Payer(gateway.url, wallet.secret_key)
 
 
 def made_up(proof: dict[str, str], **lies: str) -> dict[str, str]:
