@@ -41,8 +41,8 @@ def read_x402(reader: Reader, *, sandbox: bool) -> X402Settings | None:
         network=reader.choice("PAYPHONE_X402_NETWORK", NETWORKS, default="base"),
         rpc_url=reader.url("PAYPHONE_BASE_RPC_URL", schemes=web, secret=True),
         facilitator_url=reader.url("PAYPHONE_X402_FACILITATOR_URL", schemes=web, secret=True),
-        gas_key_file=_path(reader, "PAYPHONE_X402_GAS_KEY_FILE"),
-        refund_key_file=_path(reader, "PAYPHONE_X402_REFUND_KEY_FILE"),
+        gas_key_file=reader.path("PAYPHONE_X402_GAS_KEY_FILE"),
+        refund_key_file=reader.path("PAYPHONE_X402_REFUND_KEY_FILE"),
     )
     if sandbox:
         for name in filter(reader.given, _NAMES):
@@ -78,8 +78,3 @@ def _check_carrier(reader: Reader, settings: X402Settings) -> None:
             "PAYPHONE_X402_REFUND_KEY_FILE",
             "a file of its own: the key that pays gas had better hold no dollars",
         )
-
-
-def _path(reader: Reader, name: str) -> Path | None:
-    text = reader.text(name)
-    return Path(text) if text else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 _SHOWN_LENGTH_MAX = 80
@@ -34,6 +35,10 @@ class Reader:
         if secret:
             self._secret.add(name)
         return self._environ.get(name) or default
+
+    def path(self, name: str) -> Path | None:
+        text = self.text(name)
+        return Path(text) if text else None
 
     def pattern(self, name: str, pattern: str, expected: str, default: str = "") -> str:
         value = self.text(name, default)

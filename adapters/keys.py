@@ -108,6 +108,19 @@ class Ed25519KeyReader:
             raise UnauthenticatedError(_NOT_OURS) from unreadable
 
 
+def read_private(path: Path, what: str) -> str:
+    """The text of a file that only its owner may read; KeyFileError names `what` it must hold."""
+    try:
+        mode, text = path.stat().st_mode, path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"{path} must hold {what} ({type(error).__name__})"
+        raise KeyFileError(msg) from None
+    if stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
+        msg = f"{path} can be read by others; run `chmod 600 {path}`, and replace it if they did"
+        raise KeyFileError(msg)
+    return text
+
+
 def load_or_create_seed(path: Path) -> bytes:
     """The 32-byte seed in this file, made on first use; two processes agree on one.
 
@@ -116,11 +129,9 @@ def load_or_create_seed(path: Path) -> bytes:
     """
     if not path.exists():
         _create_seed(path)
-    if stat.S_IMODE(path.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        msg = f"{path} can be read by others; run `chmod 600 {path}`, and replace it if they did"
-        raise KeyFileError(msg)
+    text = read_private(path, "64 hex digits")
     try:
-        seed = bytes.fromhex(path.read_text(encoding="ascii"))
+        seed = bytes.fromhex(text)
     except ValueError as damage:
         msg = f"{path} must hold 64 hex digits; restore it, or move it away to begin with a new key"
         raise KeyFileError(msg) from damage

@@ -62,6 +62,7 @@ class Inbox:
                     await gateway.views.caught_up(gateway.books.position)
                     await finish_payouts(gateway)
             except Exception:
+                # Whatever it was, the requests are still there, and are tried again in a second.
                 log.exception("inbox failed")
             await gateway.clock.sleep_until(gateway.clock.now_ms() + LOOK_MS)
 

@@ -45,8 +45,8 @@ def read_solana(reader: Reader, *, sandbox: bool) -> SolanaSettings | None:
         network=reader.choice("PAYPHONE_SOLANA_NETWORK", NETWORKS, default="mainnet"),
         rpc_url=reader.url("PAYPHONE_SOLANA_RPC_URL", schemes=web, secret=True),
         facilitator_url=reader.url("PAYPHONE_SOLANA_FACILITATOR_URL", schemes=web, secret=True),
-        fee_payer_key_file=_path(reader, "PAYPHONE_SOLANA_FEE_PAYER_KEY_FILE"),
-        refund_key_file=_path(reader, "PAYPHONE_SOLANA_REFUND_KEY_FILE"),
+        fee_payer_key_file=reader.path("PAYPHONE_SOLANA_FEE_PAYER_KEY_FILE"),
+        refund_key_file=reader.path("PAYPHONE_SOLANA_REFUND_KEY_FILE"),
     )
     if sandbox:
         for name in filter(reader.given, _REAL):
@@ -88,8 +88,3 @@ def _check_carrier(reader: Reader, settings: SolanaSettings) -> None:
             "PAYPHONE_SOLANA_REFUND_KEY_FILE",
             "a file of its own: who pays the fees of a transfer cannot be its payer",
         )
-
-
-def _path(reader: Reader, name: str) -> Path | None:
-    text = reader.text(name)
-    return Path(text) if text else None

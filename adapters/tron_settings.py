@@ -53,9 +53,9 @@ def read_tron(reader: Reader, *, sandbox: bool) -> TronSettings | None:
         fee_max=reader.count("PAYPHONE_TRON_FEE_MAX", least=0, most=100_000_000, default=_FEE_MAX),
         facilitator_url=reader.url(_FACILITATOR, schemes=web, secret=True),
         node_url=reader.url(_NODE, schemes=web, secret=True),
-        facilitator_key_file=_path(reader, "PAYPHONE_TRON_FACILITATOR_KEY_FILE"),
-        node_key_file=_path(reader, "PAYPHONE_TRON_NODE_KEY_FILE"),
-        refund_key_file=_path(reader, "PAYPHONE_TRON_REFUND_KEY_FILE"),
+        facilitator_key_file=reader.path("PAYPHONE_TRON_FACILITATOR_KEY_FILE"),
+        node_key_file=reader.path("PAYPHONE_TRON_NODE_KEY_FILE"),
+        refund_key_file=reader.path("PAYPHONE_TRON_REFUND_KEY_FILE"),
     )
     given = [name for name in _NAMES if reader.given(name)]
     if sandbox:
@@ -84,8 +84,3 @@ def _check(reader: Reader, settings: TronSettings) -> None:
         reader.missing(
             _NODE, f"a full node's URL (e.g. {NODE}): credit is given on what the chain says"
         )
-
-
-def _path(reader: Reader, name: str) -> Path | None:
-    text = reader.text(name)
-    return Path(text) if text else None

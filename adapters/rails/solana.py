@@ -22,7 +22,7 @@ from adapters.rails.offers import OfferSigner
 from adapters.rails.solana_chain import Paid, SolanaReader, Spoiled
 from adapters.rails.solana_terms import SCHEME, SolanaTerms
 from adapters.rails.solana_transfer import SolanaTransfer
-from adapters.rails.x402_challenge import Asked, challenge
+from adapters.rails.x402_challenge import Asked, challenge, receipt
 from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.money import Microcredits
 from domain.ports.clock import Clock
@@ -198,22 +198,14 @@ class SolanaRail:
         return await self._look(proof, hint="")
 
     def receipt(self, outcome: Outcome, purchase: Purchase) -> Receipt:
-        said = SettleResponse(
-            success=outcome.success,
+        return receipt(
+            outcome,
+            purchase,
+            self._network,
             payer=outcome.payer,
-            transaction=outcome.reference,
-            network=self._network.caip2,
-            error_reason=outcome.reason or None,
+            asset=self._network.usdc,
+            signer=self._signer,
         )
-        if self._signer is not None:
-            said.extensions = self._signer.receipt(
-                outcome,
-                purchase,
-                payer=outcome.payer,
-                network=self._network.caip2,
-                asset=self._network.usdc,
-            )
-        return wire.receipt(said, self._network)
 
     async def fee_payer(self) -> str:
         """Who pays the network, by the facilitator's word; it is asked until it answers once.

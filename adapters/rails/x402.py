@@ -27,7 +27,7 @@ from adapters.rails.facilitator import Facilitator
 from adapters.rails.networks import BaseNetwork
 from adapters.rails.offers import OfferSigner
 from adapters.rails.terms import AHEAD_S_MAX, SCHEME, Terms, mismatch_signed, mismatch_v2
-from adapters.rails.x402_challenge import Asked, challenge
+from adapters.rails.x402_challenge import Asked, challenge, receipt
 from domain.errors import PaymentRefusedError, PaymentUncertainError, RailDownError
 from domain.ports.clock import Clock
 from domain.ports.payments import (
@@ -211,22 +211,14 @@ class X402Rail:
 
     def receipt(self, outcome: Outcome, purchase: Purchase) -> Receipt:
         payer = outcome.payer
-        said = SettleResponse(
-            success=outcome.success,
+        return receipt(
+            outcome,
+            purchase,
+            self._network,
             payer=to_checksum_address(payer) if is_address(payer) else payer,
-            transaction=outcome.reference,
-            network=self._network.caip2,
-            error_reason=outcome.reason or None,
+            asset=self._network.usdc,
+            signer=self._signer,
         )
-        if self._signer is not None:
-            said.extensions = self._signer.receipt(
-                outcome,
-                purchase,
-                payer=said.payer or "",
-                network=self._network.caip2,
-                asset=self._network.usdc,
-            )
-        return wire.receipt(said, self._network)
 
     async def _start(self) -> None:
         """Ask the facilitator what it supports, once; until it answers, the rail is down."""

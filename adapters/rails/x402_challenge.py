@@ -1,4 +1,4 @@
-"""What an x402 rail asks for, alone or with the terms of others beside its own."""
+"""What an x402 rail asks for, alone or with others beside it, and what it says when it was paid."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from x402.schemas import PaymentRequired, PaymentRequirements
+from x402.schemas import PaymentRequired, PaymentRequirements, SettleResponse
 
 from adapters.rails import wire
 from adapters.rails.discovery import discovery_of, resource_of
 from adapters.rails.networks import Named
 from adapters.rails.offers import OfferSigner
 from domain.errors import PaymentRefusedError, RailDownError
-from domain.ports.payments import Challenge, PaymentRail, Purchase
+from domain.ports.payments import Challenge, Outcome, PaymentRail, Purchase, Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +60,27 @@ async def challenge(
         extensions |= signer.offers(required, now_ms=now_ms) or {}
     required.extensions = extensions or None
     return wire.challenge(required, [way.network for way in ways])
+
+
+def receipt(
+    outcome: Outcome,
+    purchase: Purchase,
+    network: Named,
+    *,
+    payer: str,
+    asset: str,
+    signer: OfferSigner | None,
+) -> Receipt:
+    """The outcome for a client, signed where there is a signer; `payer` as people write it."""
+    said = SettleResponse(
+        success=outcome.success,
+        payer=payer,
+        transaction=outcome.reference,
+        network=network.caip2,
+        error_reason=outcome.reason or None,
+    )
+    if signer is not None:
+        said.extensions = signer.receipt(
+            outcome, purchase, payer=payer, network=network.caip2, asset=asset
+        )
+    return wire.receipt(said, network)

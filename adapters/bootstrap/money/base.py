@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import stat
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from adapters.base_settings import X402Settings
 from adapters.bootstrap.money.health import Health
 from adapters.bootstrap.money.parts import Opened, Opening
 from adapters.bootstrap.problems import CannotStartError
-from adapters.keys import KeyFileError
+from adapters.keys import KeyFileError, read_private
 from adapters.rails.chain import EvmChainReader, WrongChainError
 from adapters.rails.evm_sender import Sender
 from adapters.rails.evm_signer import GasKeySigner
@@ -103,14 +102,7 @@ def _facilitator(
 
 def evm_key(path: Path) -> LocalAccount:
     """The key in this file, 64 hex digits that only its owner may read, or KeyFileError."""
-    try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} must hold an EVM private key ({type(error).__name__})"
-        raise KeyFileError(msg) from None
-    if stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        msg = f"{path} can be read by others; run `chmod 600 {path}`, and replace it if they did"
-        raise KeyFileError(msg)
+    text = read_private(path, "an EVM private key")
     try:
         account: LocalAccount = Account.from_key(bytes.fromhex(text.removeprefix("0x")))
     except ValueError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import stat
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from solders.keypair import Keypair
 from adapters.bootstrap.money.health import Health
 from adapters.bootstrap.money.parts import Opened, Opening
 from adapters.bootstrap.problems import CannotStartError
-from adapters.keys import KeyFileError
+from adapters.keys import KeyFileError, read_private
 from adapters.rails.facilitator import Facilitator, HttpFacilitator
 from adapters.rails.networks import SOLANA, SOLANA_NETWORKS, SolanaNetwork
 from adapters.rails.node_line import NodeLine
@@ -123,14 +122,7 @@ def solana_key(path: Path) -> Keypair:
 
     As `solana-keygen` writes it, a JSON list of 64 numbers, or the 64 bytes in base58.
     """
-    try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} must hold a Solana key pair ({type(error).__name__})"
-        raise KeyFileError(msg) from None
-    if stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        msg = f"{path} can be read by others; run `chmod 600 {path}`, and replace it if they did"
-        raise KeyFileError(msg)
+    text = read_private(path, "a Solana key pair")
     try:
         if text.startswith("["):
             return Keypair.from_bytes(bytes(json.loads(text)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import stat
 from pathlib import Path
 
 from coincurve import PrivateKey
@@ -12,7 +11,7 @@ from coincurve import PrivateKey
 from adapters.bootstrap.money.health import Health
 from adapters.bootstrap.money.parts import Opened, Opening
 from adapters.bootstrap.problems import CannotStartError
-from adapters.keys import KeyFileError
+from adapters.keys import KeyFileError, read_private
 from adapters.rails.tron import TronRail
 from adapters.rails.tron_chain import TronChain, WrongNetworkError
 from adapters.rails.tron_desk import PermitDesk
@@ -184,14 +183,7 @@ def _secret(path: Path | None) -> str:
     """The one line of a file that only its owner may read; empty without a file."""
     if path is None:
         return ""
-    try:
-        mode, text = path.stat().st_mode, path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path} must hold a key ({type(error).__name__})"
-        raise KeyFileError(msg) from None
-    if stat.S_IMODE(mode) & (stat.S_IRWXG | stat.S_IRWXO):
-        msg = f"{path} can be read by others; run `chmod 600 {path}`, and replace it if they did"
-        raise KeyFileError(msg)
+    text = read_private(path, "a key")
     if not text or len(text.split()) != 1 or len(text) > _KEY_LENGTH_MAX:
         msg = f"{path} must hold one key and nothing else"
         raise KeyFileError(msg)
